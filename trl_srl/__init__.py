@@ -1,0 +1,68 @@
+"""Supervised Reinforcement Learning (SRL, arXiv 2510.25992) for Hugging Face TRL.
+
+`from trl_srl import SRLConfig, SRLTrainer` is all that training needs. Names that need torch and TRL are imported on
+first use, so that `import trl_srl` and the command line stay fast.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .formatting import FormattingSummary, format_trajectories, split_by_problem
+from .loading import load_rows, split_solutions
+from .prompts import Completion, build_prompt, gold_completion, parse_completion
+from .rewards import step_similarity_reward
+from .similarity import step_similarity
+from .trajectories import Step, Trajectory, join_steps, split_steps
+
+
+if TYPE_CHECKING:
+    from .config import DynamicSamplingConfig, SRLConfig
+    from .dynamic_sampling import DynamicSamplingTrainer
+    from .evaluation import StepEvaluation, evaluate_steps
+    from .trainer import SRLTrainer
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "DynamicSamplingConfig": "config",
+    "SRLConfig": "config",
+    "DynamicSamplingTrainer": "dynamic_sampling",
+    "StepEvaluation": "evaluation",
+    "evaluate_steps": "evaluation",
+    "SRLTrainer": "trainer",
+}
+
+__all__ = [
+    "Completion",
+    "DynamicSamplingConfig",
+    "DynamicSamplingTrainer",
+    "FormattingSummary",
+    "SRLConfig",
+    "SRLTrainer",
+    "Step",
+    "StepEvaluation",
+    "Trajectory",
+    "__version__",
+    "build_prompt",
+    "evaluate_steps",
+    "format_trajectories",
+    "gold_completion",
+    "join_steps",
+    "load_rows",
+    "parse_completion",
+    "split_by_problem",
+    "split_solutions",
+    "split_steps",
+    "step_similarity",
+    "step_similarity_reward",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,72 @@
+"""What a run says of itself in plain words: the arithmetic of its batches, and after the first batch whether there is
+anything to learn from. Pure functions from numbers to text; the trainer prints them.
+"""
+
+from typing import NamedTuple
+
+
+def batch_arithmetic(
+    num_rows: int | None,
+    prompts_per_step: int,
+    num_generations: int,
+    steps_per_epoch: float | None,
+    max_steps: int,
+) -> str:
+    """
+    "P prompts x G rollouts per step, S steps per epoch", the arithmetic that everyone asks about.
+
+    `num_rows` and `steps_per_epoch` are `None` for a stream, whose length is unknown.
+    """
+    line = (
+        f"{prompts_per_step:,} prompts x {num_generations} rollouts = {prompts_per_step * num_generations:,} "
+        "completions per optimizer step"
+    )
+    if num_rows is None or steps_per_epoch is None:
+        return f"{line}; step rows are streamed; {max_steps:,} steps in all."
+    return f"{line}; {num_rows:,} step rows = {steps_per_epoch:,.4g} steps per epoch; {max_steps:,} steps in all."
+
+
+class FirstBatch(NamedTuple):
+    """Shares of the first sampled batch, in [0, 1], and one of its completions as an example."""
+
+    bad_format: float
+    truncated: float
+    uninformative: float
+    completion: str
+    expert_action: str
+    reward: float
+    think_prefilled: bool
+
+
+def diagnose(batch: FirstBatch, max_completion_length: int) -> str:
+    """A report on the first batch: what was seen, one example, and what to do if nothing can be learned from it."""
+    lines = [
+        f"First batch: {batch.bad_format:.0%} of the completions badly formed, {batch.truncated:.0%} cut off at "
+        f"{max_completion_length} tokens, {batch.uninformative:.0%} of the groups uninformative.",
+        f"One completion (reward {batch.reward:.3f}): {_shorten(batch.completion)}",
+        f"The expert's step: {_shorten(batch.expert_action)}",
+    ]
+    form = "a monologue, </think> and one step" if batch.think_prefilled else "<think> … </think> and one step"
+    if batch.truncated > 0.5:
+        lines.append(
+            "More than half of the completions are cut off before they end: raise max_completion_length, or ask for a "
+            "shorter monologue with system_prompt."
+        )
+    if batch.bad_format > 0.9 and batch.truncated <= 0.5:
+        lines.append(
+            f"Almost no completion follows the format ({form}). SRL needs a model that follows it now and then: use "
+            "an instruct model, or show it the format first by a short supervised warm start on "
+            "trl_srl.gold_completion(expert_action, monologue)."
+        )
+    if batch.uninformative > 0.9 and batch.bad_format <= 0.9:
+        lines.append(
+            "The rewards hardly differ inside the groups, so there is almost nothing to learn: raise temperature, use "
+            "more num_generations, or look whether the completions repeat the prompt."
+        )
+    return "\n".join(lines)
+
+
+def _shorten(text: str, limit: int = 400) -> str:
+    """One line of at most about `limit` characters, the middle left out."""
+    line = repr(text)
+    return line if len(line) <= limit else f"{line[: limit // 2]} … {line[-limit // 2 :]}"

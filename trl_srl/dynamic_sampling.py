@@ -1,0 +1,355 @@
+"""Dynamic sampling: train on groups whose rewards differ, and sample again what is missing.
+
+The decisions are taken in selection.py; `DynamicSamplingTrainer` acts on them. It never copies a TRL method: it
+generates and scores through `super()`, keeps the informative groups, and then lets TRL's own method run once on the
+final batch while `_generate` and `_calculate_rewards` replay what was already made. Padding, log-probabilities,
+advantages, normalisers and logging stay TRL's.
+
+Shapes: P prompts (groups) x G rollouts for each; N = P * G rollouts; F reward functions.
+"""
+
+import inspect
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import trl
+from accelerate.logging import get_logger
+from accelerate.utils import gather_object
+from datasets import Dataset, IterableDataset
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOTrainer
+from trl.trainer.utils import get_config_model_id
+
+from .config import DynamicSamplingConfig
+from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, refill_size, select_groups
+
+
+logger = get_logger(__name__)
+
+STATE_FILE = "dynamic_sampling.json"
+# What we override or call in TRL, with the parameters we rely on. Checked at construction, see `check_trl_seams`.
+TRL_SEAMS = {
+    "_generate": ["self", "prompts"],
+    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    "_generate_and_score_completions": ["self", "inputs"],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+}
+TRL_BUFFERS = ("_metrics", "_pending_extra_logs", "_pending_metrics")
+
+
+def check_trl_seams(trainer_class: type) -> None:
+    """Raise `RuntimeError` if TRL's trainer no longer has a method that dynamic sampling hooks, as it needs it."""
+    for name, expected in TRL_SEAMS.items():
+        method = getattr(trainer_class, name, None)
+        found = None if method is None else list(inspect.signature(method).parameters)
+        if found != expected:
+            raise RuntimeError(
+                f"trl {trl.__version__} has {trainer_class.__name__}.{name}({', '.join(found or ['missing'])}), but "
+                f"trl-srl relies on ({', '.join(expected)}); dynamic sampling would silently not run. Install a "
+                "version of TRL that this trl-srl was tested with: `pip install 'trl>=1.16.0,<1.17'`."
+            )
+
+
+class Rollout(NamedTuple):
+    """One scored completion with the row it answers, as it travels between processes."""
+
+    row: dict[str, Any]
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    completion: Any
+    logprobs: list[float] | None
+    extra: dict[str, Any]
+
+
+class PromptStream:
+    """
+    Rows for refill rounds: shuffled, without replacement within a pass, in the same order on every process.
+
+    A stream of its own, so that epochs, `max_steps` and the schedule of the batches stay TRL's. A map-style dataset is
+    read through a permutation of its own seed, an iterable one is streamed a second time. `epoch` and `position` say
+    where it stands; set before the first `take`, they say where it starts.
+    """
+
+    def __init__(self, dataset: Dataset | IterableDataset, seed: int):
+        self.dataset, self.seed = dataset, seed
+        self.epoch = self.position = 0
+        self._rows: Iterator[Mapping[str, Any]] | None = None
+
+    def _open(self) -> Iterator[Mapping[str, Any]]:
+        if isinstance(self.dataset, Dataset):
+            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            order = torch.randperm(len(self.dataset), generator=generator)[self.position :]
+            return (self.dataset[index] for index in order.tolist())
+        return iter(self.dataset.shuffle(seed=self.seed + self.epoch).skip(self.position))
+
+    def take(self, count: int) -> list[dict[str, Any]]:
+        """The next `count` rows, beginning another pass when the data ends."""
+        rows: list[dict[str, Any]] = []
+        while len(rows) < count:
+            self._rows = self._rows or self._open()
+            row = next(self._rows, None)
+            if row is not None:
+                rows.append(dict(row))
+                self.position += 1
+            elif self.position:
+                self.epoch, self.position, self._rows = self.epoch + 1, 0, None
+            else:
+                raise RuntimeError("The training data has no row to refill a batch with.")
+        return rows
+
+
+class _Replay(NamedTuple):
+    """What `_generate` (local) and `_calculate_rewards` (of all processes) return while TRL finishes the batch."""
+
+    generated: tuple
+    rewards_N_F: torch.Tensor
+
+
+class DynamicSamplingTrainer(GRPOTrainer):
+    r"""
+    [`~trl.GRPOTrainer`] with dynamic sampling (section 3 of the SRL paper; known from DAPO).
+
+    The difference: in training, a group whose rewards have a population standard deviation of at most
+    `args.min_reward_std` is not trained on; its place is filled by sampling other prompts, only as many as are missing
+    and at most `args.max_refill_rounds` times. No informative group is lost, no reward is changed. Generation, reward
+    functions, loss, logging, checkpoints, distribution and evaluation are inherited unchanged; decisions are taken on
+    gathered rewards, so every process takes the same ones.
+
+    Logged: `dynamic_sampling/{refill_rounds, groups_generated, acceptance, filled, surplus, dropped/bad_format,
+    dropped/truncated, dropped/low_std}` (groups for each batch). `reward*` describe the trained groups,
+    `reward_all_groups` everything sampled; what reward functions log as metrics describes everything sampled too.
+
+    Args:
+        model (`str` or [`~transformers.PreTrainedModel`] or `PeftModel`):
+            As in [`~trl.GRPOTrainer`].
+        reward_funcs (`Callable` or `list`):
+            As in [`~trl.GRPOTrainer`].
+        args ([`DynamicSamplingConfig`], *optional*):
+            Arguments.
+        **kwargs:
+            Everything else [`~trl.GRPOTrainer`] takes, except `tools`, `rollout_func` and `environment_factory`.
+
+    Example, RLVR from the weights of an SRL run:
+
+    ```python
+    from trl.rewards import accuracy_reward
+    from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
+
+    trainer = DynamicSamplingTrainer(
+        model="runs/srl",
+        reward_funcs=accuracy_reward,
+        args=DynamicSamplingConfig(output_dir="runs/rlvr"),
+        train_dataset=problems,  # columns `prompt` and `solution`
+    )
+    trainer.train()
+    ```
+    """
+
+    _tag_names = ["trl", "dynamic-sampling"]
+    args: DynamicSamplingConfig
+
+    def __init__(
+        self, model: Any, reward_funcs: Any = None, args: DynamicSamplingConfig | None = None, **kwargs: Any
+    ) -> None:
+        check_trl_seams(GRPOTrainer)
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = DynamicSamplingConfig(f"{name.split('/')[-1]}-DynamicSampling")
+        if not isinstance(args, DynamicSamplingConfig):
+            raise TypeError(
+                f"`args` is a {type(args).__name__}, which has no settings for dynamic sampling. Pass a "
+                "DynamicSamplingConfig (or, for SRL, an SRLConfig); it takes the same arguments."
+            )
+        unsupported = [name for name in ("tools", "rollout_func", "environment_factory") if kwargs.get(name)]
+        if unsupported and args.dynamic_sampling:
+            raise ValueError(
+                f"Dynamic sampling cannot replay what `{unsupported[0]}` does during generation. Leave it out, or set "
+                "dynamic_sampling=False."
+            )
+        super().__init__(model, reward_funcs, args=args, **kwargs)
+        missing = [name for name in TRL_BUFFERS if not hasattr(self, name)]
+        if missing:
+            raise RuntimeError(f"trl {trl.__version__} has no GRPOTrainer.{missing[0]}, which trl-srl relies on.")
+        self._replay: _Replay | None = None
+        self._barren_batches = 0
+        self._warned_short = False
+
+    @cached_property
+    def _refill_stream(self) -> PromptStream:
+        return PromptStream(self.train_dataset, self.args.seed + 1)
+
+    def _generate(self, prompts: list) -> tuple:
+        return super()._generate(prompts) if self._replay is None else self._replay.generated
+
+    def _calculate_rewards(
+        self, inputs: list, prompts: list, completions: list, completion_ids_list: list
+    ) -> torch.Tensor:
+        if self._replay is not None:
+            return self._replay.rewards_N_F
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not (self.model.training and self.args.dynamic_sampling):
+            return super()._generate_and_score_completions(inputs)
+        local_rows = len(inputs)
+        rollouts, rewards_N_F, num_masked = self._sample_batch(inputs)
+        self._replay = _Replay(
+            generated=(
+                [rollout.prompt_ids for rollout in rollouts],
+                [rollout.completion_ids for rollout in rollouts],
+                None,  # tool masks
+                [rollout.completion for rollout in rollouts],
+                None if rollouts[0].logprobs is None else [rollout.logprobs for rollout in rollouts],
+                {},  # extra fields
+                None,  # images
+                [],  # images of tools
+            ),
+            rewards_N_F=rewards_N_F,
+        )
+        try:
+            output = super()._generate_and_score_completions([rollout.row for rollout in rollouts])
+        finally:
+            self._replay = None
+        if num_masked:
+            first = self.accelerator.process_index * local_rows
+            masked = torch.arange(first, first + local_rows) >= len(rewards_N_F) - num_masked
+            output["completion_mask"][masked] = 0
+            # TRL counted the tokens before they were masked; the token-normalised losses divide by this.
+            output["num_items_in_batch"] = self.accelerator.gather(output["completion_mask"].sum()).sum()
+        return output
+
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, int]:
+        """
+        Sample until the batch is full of informative groups, or rounds run out.
+
+        Returns this process's rollouts, the rewards of all processes in the same order (NaN, which TRL leaves out of
+        every statistic, where a group is masked), and the number of masked rollouts at the end.
+        """
+        args, num_generations = self.args, self.num_generations
+        world, rank, local_rows = self.accelerator.num_processes, self.accelerator.process_index, len(inputs)
+        batch = local_rows * world // num_generations
+        made_here: dict[int, Rollout] = {}  # by place among everything sampled
+        metrics: dict[str, list[float]] = defaultdict(list)
+        sampled, rounds = None, 0
+        while True:
+            place = (0 if sampled is None else len(sampled.rewards_N_F)) + rank * len(inputs)
+            rollouts, scored = self._sample_round(inputs)
+            made_here |= {place + i: rollout for i, rollout in enumerate(rollouts)}
+            for name, values in self._pending_metrics.items():
+                metrics[name] += values * len(inputs)  # so that TRL's mean weighs each round by its rollouts
+            self._pending_metrics.clear()
+            sampled = scored if sampled is None else sampled.append(scored)
+            kept, generated = sampled.count_informative(args.min_reward_std), len(sampled.rewards_P_G)
+            if kept >= batch or rounds == args.max_refill_rounds:
+                break
+            rounds += 1
+            groups = refill_size(batch - kept, kept, generated, batch, num_generations, world)
+            rows = [row for row in self._refill_stream.take(groups) for _ in range(num_generations)]
+            share = len(rows) // world
+            inputs = rows[rank * share : (rank + 1) * share]
+
+        std_P = group_std(sampled.rewards_P_G).tolist()
+        selection = select_groups(std_P, args.min_reward_std, batch, args.refill_fallback)
+        self._report_sampling(sampled, selection, rounds, batch, kept)
+        places = [group * num_generations + i for group in selection.groups for i in range(num_generations)]
+        wanted = set(places)
+        shipped = dict(gather_object([item for item in made_here.items() if item[0] in wanted]))
+        mine = [shipped[place] for place in places[rank * local_rows : (rank + 1) * local_rows]]
+        rewards_N_F, num_masked = sampled.rewards_N_F[places].clone(), selection.num_masked * num_generations
+        trained = len(places) - num_masked
+        rewards_N_F[trained:] = torch.nan
+        self._pending_metrics.update(metrics)
+        for column in sorted({name for rollout in mine for name in rollout.extra}):
+            self._log_completion_extra(column, [rollout.extra.get(column) for rollout in mine])
+        self._log_completion_extra("trained", [rank * local_rows + i < trained for i in range(local_rows)])
+        return mine, rewards_N_F, num_masked
+
+    def _sample_round(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], Sampled]:
+        """Generate and score `inputs` (this process's rows): rollouts of this process, numbers of all."""
+        prompts = [row["prompt"] for row in inputs]
+        generated = self._generate(prompts)
+        if len(generated) != 8:
+            raise RuntimeError(f"trl {trl.__version__}: GRPOTrainer._generate returns {len(generated)} values, not 8.")
+        prompt_ids, completion_ids, _, completions, logprobs, *_ = generated
+        rewards_N_F = self._calculate_rewards(inputs, prompts, completions, completion_ids)
+        extra = {name: values for name, values in self._pending_extra_logs.items() if len(values) == len(inputs)}
+        self._pending_extra_logs.clear()
+        rollouts = [
+            Rollout(
+                row=row,
+                prompt_ids=prompt_ids[i],
+                completion_ids=completion_ids[i],
+                completion=completions[i],
+                logprobs=None if logprobs is None else logprobs[i],
+                extra={name: values[i] for name, values in extra.items()},
+            )
+            for i, row in enumerate(inputs)
+        ]
+        rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
+        rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
+        truncated = torch.tensor(
+            [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids], device=rewards_N_F.device
+        )
+        shape = (-1, self.num_generations)
+        return rollouts, Sampled(
+            rewards_N_F=rewards_N_F,
+            rewards_P_G=rewards_N.view(shape),
+            truncated_P_G=self.accelerator.gather(truncated).view(shape),
+            bad_format_P_G=self._bad_format(rewards_N_F).view(shape),
+        )
+
+    def _bad_format(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
+        """Which rollouts do not follow a format, shape (N,). A verifiable reward knows of none."""
+        return torch.zeros(len(rewards_N_F), dtype=torch.bool, device=rewards_N_F.device)
+
+    def _report_sampling(self, sampled: Sampled, selection: Selection, rounds: int, batch: int, kept: int) -> None:
+        """Log what was sampled, warn when the batch is short, stop when nothing can be learned for too long."""
+        generated = len(sampled.rewards_P_G)
+        dropped = sampled.dropped(self.args.min_reward_std)
+        metrics = {
+            "refill_rounds": rounds,
+            "groups_generated": generated,
+            "acceptance": kept / generated,
+            "filled": max(batch - kept, 0),
+            "surplus": max(kept - batch, 0),
+            **{f"dropped/{reason}": count for reason, count in dropped.items()},
+        }
+        for name, value in metrics.items():
+            self._metrics["train"][f"dynamic_sampling/{name}"].append(value)
+        self._metrics["train"]["reward_all_groups"].append(sampled.rewards_P_G.nanmean().item())
+        why = ", ".join(f"{count} {DROPPED_BECAUSE[reason]}" for reason, count in dropped.items() if count)
+        if kept < batch and not self._warned_short:
+            self._warned_short = True
+            logger.warning(
+                f"Step {self.state.global_step}: only {kept} of {batch} groups are informative after sampling "
+                f"{generated} ({why}). The rest is filled by refill_fallback={self.args.refill_fallback!r}; "
+                "from here on the metrics under dynamic_sampling/ tell."
+            )
+        self._barren_batches = 0 if kept else self._barren_batches + 1
+        if self._barren_batches >= self.args.refill_patience:
+            raise RuntimeError(
+                f"No informative group in {self._barren_batches} batches in a row; in the last one {generated} groups "
+                f"were sampled and dropped: {why}. There is nothing to learn from. "
+                f"{ADVICE[dropped.most_common(1)[0][0]]}"
+            )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            stream = self._refill_stream
+            state = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
+            folder = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+            (folder / STATE_FILE).write_text(json.dumps(state))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and (file := Path(checkpoint, STATE_FILE)).exists():
+            state = json.loads(file.read_text())
+            self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
+            self._barren_batches = state["barren_batches"]

@@ -1,0 +1,95 @@
+"""Where rows come from: files, folders and the Hub through `datasets`; solutions in one text are cut into steps."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .formatting import column_names
+from .trajectories import split_steps
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+    DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
+
+
+def load_rows(source: str, split: str = "train", name: str | None = None, streaming: bool = False) -> Any:
+    """
+    Load rows from a JSON, JSONL, CSV or Parquet file, a folder, or a dataset id on the Hub, through `datasets`.
+
+    Args:
+        source (`str`):
+            Path or id.
+        split (`str`, *optional*, defaults to `"train"`):
+            Split to load; a single file has only `"train"`.
+        name (`str`, *optional*):
+            Name of the dataset's configuration.
+        streaming (`bool`, *optional*, defaults to `False`):
+            Whether to read rows as they are needed.
+
+    Returns:
+        [`~datasets.Dataset`] or [`~datasets.IterableDataset`].
+    """
+    from datasets import load_dataset
+
+    builders = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+    path = Path(source)
+    if path.is_file():
+        if path.suffix not in builders:
+            raise ValueError(f"Cannot read {source}: its name must end in one of {sorted(builders)}.")
+        return load_dataset(builders[path.suffix], data_files={split: str(path)}, split=split, streaming=streaming)
+    if path.suffix in builders:
+        raise FileNotFoundError(f"There is no file {source}. Check the path (it is relative to {Path.cwd()}).")
+    return load_dataset(source, name=name, split=split, streaming=streaming)
+
+
+def _split_batch(batch: Mapping[str, list[Any]], columns: Mapping[str, str], style: Any) -> dict[str, list[Any]]:
+    steps = [split_steps(text or "", style) for text in batch[columns["solution"]]]
+    out = {
+        "problem": batch[columns["problem"]],
+        "steps": [[{"title": step.title, "body": step.body} for step in solution] for solution in steps],
+    }
+    return out | ({"answer": batch[columns["answer"]]} if "answer" in columns else {})
+
+
+def split_solutions(
+    dataset: "DatasetT",
+    solution_column: str = "solution",
+    problem_column: str = "problem",
+    answer_column: str | None = None,
+    style: Any = "auto",
+    num_proc: int | None = None,
+) -> "DatasetT":
+    """
+    Cut solutions that are one text into steps: rows with a solution → trajectory rows.
+
+    Args:
+        dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
+            Rows with a problem and its worked solution.
+        solution_column, problem_column, answer_column (`str`):
+            Names of the columns to read.
+        style (`str`, `re.Pattern` or `Callable`, *optional*, defaults to `"auto"`):
+            How steps are marked, see [`split_steps`].
+        num_proc (`int`, *optional*):
+            Processes for a map-style dataset.
+
+    Returns:
+        The same kind of dataset with `problem`, `steps` (a list of `{"title", "body"}`) and perhaps `answer`.
+    """
+    from datasets import Dataset
+
+    names = column_names(dataset)
+    columns = {"problem": problem_column, "solution": solution_column}
+    if answer_column is not None:
+        columns["answer"] = answer_column
+    missing = [name for name in columns.values() if name not in names]
+    if missing:
+        raise ValueError(f"The dataset has no column {missing}; it has {sorted(names)}. Name the right ones.")
+    return dataset.map(
+        partial(_split_batch, columns=columns, style=style),
+        batched=True,
+        remove_columns=names,
+        **({"num_proc": num_proc, "desc": "Cutting solutions"} if isinstance(dataset, Dataset) else {}),
+    )

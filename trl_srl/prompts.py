@@ -1,0 +1,165 @@
+"""Both directions of the text protocol: `build_prompt` asks for the next step, `parse_completion` reads the answer.
+
+A completion is `<think>` monologue `</think>` action. Only the action is rewarded; what "follows the format" means is
+left open by the paper and decided in `parse_completion`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+THINK_OPEN = "<think>"
+THINK_CLOSE = "</think>"
+
+SYSTEM_PROMPT = (
+    "You help to solve a problem one step at a time. You are given the problem and the steps of its solution that are "
+    f"already written. First reason freely about what comes next inside {THINK_OPEN} and {THINK_CLOSE} tags. After "
+    f"{THINK_CLOSE} write the next step of the solution and nothing else: only one step, in the style of the steps "
+    "before it, without repeating them."
+)
+
+Message = dict[str, str]
+
+
+class Completion(NamedTuple):
+    """A well-formed completion: the monologue, which is free, and the action, which is rewarded. Both are stripped."""
+
+    monologue: str
+    action: str
+
+
+def build_prompt(
+    problem: str | Sequence[Message],
+    previous_steps: Sequence[str] = (),
+    *,
+    next_title: str = "",
+    omitted_steps: int = 0,
+    system_prompt: str | None = None,
+) -> list[Message]:
+    r"""
+    Build the chat messages that ask for the next step of a solution.
+
+    Args:
+        problem (`str` or `list[dict[str, str]]`):
+            The problem, as a text or as chat messages whose last one is the user's. Earlier messages are kept; a
+            system message of the user's follows ours.
+        previous_steps (`list[str]`, *optional*):
+            The steps already written, oldest first.
+        next_title (`str`, *optional*, defaults to `""`):
+            Title of the wanted step (footnote 1 of the paper), given as a hint.
+        omitted_steps (`int`, *optional*, defaults to `0`):
+            How many steps before `previous_steps` were left out to fit a length limit; the prompt says so.
+        system_prompt (`str`, *optional*):
+            Replaces `SYSTEM_PROMPT`, whose wording is ours (the paper's Appendix B has the same content).
+
+    Returns:
+        `list[dict[str, str]]`: messages with `role` and `content`, never a plain string, so that the model's chat
+        template is always applied.
+
+    Example:
+
+    ```python
+    >>> from trl_srl import build_prompt
+    >>> print(build_prompt("What is 2 · 3 + 1?", ["2 · 3 = 6"])[-1]["content"])
+    Problem:
+    What is 2 · 3 + 1?
+    <BLANKLINE>
+    Solution so far:
+    2 · 3 = 6
+    <BLANKLINE>
+    Write the next step.
+
+    ```
+    """
+    messages = [{"role": "user", "content": problem}] if isinstance(problem, str) else [dict(m) for m in problem]
+    if not messages or messages[-1].get("role") != "user" or not isinstance(messages[-1].get("content"), str):
+        raise ValueError(
+            f"`prompt` must end with a user message whose content is a text, got {messages[-1:]}. Write "
+            "[{'role': 'user', 'content': problem}], or give the problem as a plain text in a `problem` column."
+        )
+    system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
+    if messages[0].get("role") == "system":
+        system = f"{system}\n\n{messages.pop(0)['content']}"
+    solution = [f"({omitted_steps} earlier steps are left out)"] if omitted_steps else []
+    solution += previous_steps
+    parts = [
+        f"Problem:\n{messages[-1]['content']}",
+        "Solution so far:\n" + ("\n\n".join(solution) if solution else "(nothing yet)"),
+        f"Title of the next step: {next_title}" if next_title else "",
+        "Write the next step.",
+    ]
+    question = {"role": "user", "content": "\n\n".join(part for part in parts if part)}
+    return [{"role": "system", "content": system}, *messages[:-1], question]
+
+
+def parse_completion(text: str, think_prefilled: bool = False) -> Completion | None:
+    r"""
+    Read a completion: exactly one think block, then a non-empty action without a stray think tag.
+
+    Args:
+        text (`str`):
+            Everything the policy wrote.
+        think_prefilled (`bool`, *optional*, defaults to `False`):
+            Whether the chat template already wrote the opening tag at the end of the prompt.
+
+    Returns:
+        [`Completion`] or `None`: `None` when the format is not followed. An empty monologue is allowed, text before
+        the think block is not.
+
+    Example:
+
+    ```python
+    >>> from trl_srl import parse_completion
+    >>> parse_completion("<think>Six, then plus one.</think>\n6 + 1 = 7").action
+    '6 + 1 = 7'
+    >>> parse_completion("6 + 1 = 7") is None
+    True
+
+    ```
+    """
+    if think_prefilled:
+        text = THINK_OPEN + text
+    before, opened, rest = text.partition(THINK_OPEN)
+    monologue, closed, action = rest.partition(THINK_CLOSE)
+    action = action.strip()
+    well_formed = opened and closed and action and not before.strip()
+    if not well_formed or THINK_OPEN in monologue or THINK_OPEN in action or THINK_CLOSE in action:
+        return None
+    return Completion(monologue.strip(), action)
+
+
+def gold_completion(expert_action: str, monologue: str = "") -> str:
+    """The completion that writes the expert's step. It must score exactly 1.0; a format warm start shows it."""
+    return f"{THINK_OPEN}{monologue}{THINK_CLOSE}\n{expert_action}"
+
+
+def completion_text(completion: str | Sequence[Mapping[str, str | None]]) -> str:
+    """
+    The text of a completion as TRL hands it to a reward function: a string, or a list with one assistant message.
+
+    A tokenizer with a response template has moved the monologue to `reasoning_content`; it is put back between tags.
+    """
+    if isinstance(completion, str):
+        return completion
+    message = completion[-1]
+    content, monologue = message.get("content") or "", message.get("reasoning_content")
+    return content if monologue is None else f"{THINK_OPEN}{monologue}{THINK_CLOSE}{content}"
+
+
+def is_think_prefilled(rendered_prompt: str) -> bool:
+    """Whether a rendered prompt leaves the think block open, so that the completion starts inside the monologue."""
+    return rendered_prompt.rfind(THINK_OPEN) > rendered_prompt.rfind(
+        THINK_CLOSE
+    ) and rendered_prompt.rstrip().endswith(THINK_OPEN)
+
+
+def render_prompt(messages: Sequence[Message], tokenizer: Any, tokenize: bool = False, **template_kwargs: Any) -> Any:
+    """A prompt as the model sees it: its text, or with `tokenize` its token ids, ready to be continued."""
+    if tokenize:
+        template_kwargs["return_dict"] = False
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=tokenize, **template_kwargs)
+
+
+def count_prompt_tokens(messages: Sequence[Message], tokenizer: Any, **template_kwargs: Any) -> int:
+    """Length in tokens of a rendered prompt."""
+    return len(render_prompt(messages, tokenizer, tokenize=True, **template_kwargs))

@@ -1,0 +1,255 @@
+"""`SRLTrainer`: GRPO on an expert's steps."""
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from datasets import Dataset, IterableDataset
+from trl.trainer.utils import get_config_model_id
+
+from .config import SRLConfig
+from .doctor import FirstBatch, batch_arithmetic, diagnose
+from .dynamic_sampling import DynamicSamplingTrainer
+from .formatting import FormattingSummary, check_step_rows, format_trajectories, is_step_rows
+from .model_card import append_srl_section
+from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_prefilled, render_prompt
+from .rewards import step_similarity_reward
+from .selection import informative_groups
+
+
+logger = get_logger(__name__)
+
+
+class SRLTrainer(DynamicSamplingTrainer):
+    r"""
+    Trainer for Supervised Reinforcement Learning (SRL, https://huggingface.co/papers/2510.25992).
+
+    The difference to [`~trl.GRPOTrainer`]: the training data are expert solutions cut into steps, the reward of a
+    completion is the similarity of its action to the expert's step (-1 when it does not follow the format), and groups
+    without a difference in reward are replaced ([`DynamicSamplingTrainer`]). Everything else is inherited unchanged.
+
+    Args:
+        model (`str` or [`~transformers.PreTrainedModel`] or `PeftModel`):
+            The model to train, as in [`~trl.GRPOTrainer`]; its tokenizer needs a chat template.
+        args ([`SRLConfig`], *optional*):
+            Arguments.
+        train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
+            Trajectory rows (`problem` and `steps`) or step rows (`prompt` and `expert_action`), see
+            [`format_trajectories`]. Trajectory rows are formatted with the settings of `args`.
+        eval_dataset (*optional*):
+            The same, or a dict of them. Keep its problems out of the training data: [`split_by_problem`].
+        reward_funcs (`Callable` or `list`, *optional*):
+            Rewards to add to the similarity, for instance one for length; weigh them with `args.reward_weights`, whose
+            first number is the similarity's.
+        **kwargs:
+            Everything else [`~trl.GRPOTrainer`] takes: `processing_class`, `peft_config`, `quantization_config`,
+            `callbacks`, …
+
+    Logged with every reward, in evaluation as `eval_srl/…`: `srl/similarity`, `srl/format_rate`,
+    `srl/exact_step_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look at both.
+
+    Example:
+
+    ```python
+    from datasets import load_dataset
+    from trl_srl import SRLConfig, SRLTrainer
+
+    trainer = SRLTrainer(
+        model="Qwen/Qwen2.5-0.5B-Instruct",
+        args=SRLConfig(output_dir="runs/srl"),
+        train_dataset=load_dataset("json", data_files="solutions.jsonl", split="train"),  # problem, steps
+    )
+    trainer.train()
+    ```
+    """
+
+    _tag_names = ["trl", "srl"]
+    _name = "SRL"
+    _paper = {
+        "title": "Supervised Reinforcement Learning: From Expert Trajectories to Step-wise Reasoning",
+        "id": "2510.25992",
+        # docstyle-ignore
+        "citation": """\
+@article{deng2025supervised,
+    title   = {{Supervised Reinforcement Learning: From Expert Trajectories to Step-wise Reasoning}},
+    author  = {Deng, Yihe and Hsu, I-Hung and Yan, Jun and Wang, Zifeng and Han, Rujun and Zhang, Gufeng and Chen, Yanfei and Wang, Wei and Pfister, Tomas and Lee, Chen-Yu},
+    journal = {arXiv preprint arXiv:2510.25992},
+    year    = {2025},
+}""",  # noqa: E501
+    }
+    args: SRLConfig
+
+    def __init__(
+        self,
+        model: Any,
+        args: SRLConfig | None = None,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: Dataset | IterableDataset | dict[str, Dataset | IterableDataset] | None = None,
+        reward_funcs: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = SRLConfig(f"{name.split('/')[-1]}-SRL")
+        if not isinstance(args, SRLConfig):
+            raise TypeError(
+                f"`args` is a {type(args).__name__}. Pass an SRLConfig; it takes the same arguments and adds SRL's."
+            )
+        eval_datasets = eval_dataset if isinstance(eval_dataset, dict) else {"eval": eval_dataset}
+        for dataset in (train_dataset, *eval_datasets.values()):
+            if isinstance(dataset, (Dataset, IterableDataset)):
+                is_step_rows(dataset)  # raises on missing columns, before a large model is loaded
+        extra = [] if reward_funcs is None else reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        super().__init__(
+            model,
+            [step_similarity_reward, *extra],
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            **kwargs,
+        )
+        if getattr(self.processing_class, "chat_template", None) is None:
+            raise ValueError(
+                f"The tokenizer of {get_config_model_id(self.model.config) or 'this model'} has no chat template, so "
+                "SRL's prompts (chat messages) cannot be rendered. Use an instruct model, or set "
+                "`processing_class.chat_template`."
+            )
+        self.formatting_summary: FormattingSummary
+        self.train_dataset, self.formatting_summary = self._make_step_rows(train_dataset, "training")
+        if isinstance(eval_dataset, dict):
+            self.eval_dataset = {name: self._make_step_rows(rows, name)[0] for name, rows in eval_dataset.items()}
+        elif eval_dataset is not None:
+            self.eval_dataset = self._make_step_rows(eval_dataset, "evaluation")[0]
+        self._check_batch_fits()
+        self._think_prefilled = self._find_think_prefilled()
+        self.reward_funcs[0] = partial(
+            step_similarity_reward,
+            format_penalty=args.format_penalty,
+            think_prefilled=self._think_prefilled,
+            decode=self._decode,
+            eos_token_ids=self.eos_token_ids,
+        )
+        self._diagnosed = False
+
+    @property
+    def _template_kwargs(self) -> dict[str, Any]:
+        """How TRL renders prompts for generation."""
+        return {"chat_template": self.chat_template, **self.chat_template_kwargs}
+
+    def _decode(self, completion_ids: list[list[int]]) -> list[str]:
+        """
+        The text that was generated, with special tokens but for those that end or pad it.
+
+        TRL's completions have lost special tokens, `<think>` among them for some tokenizers, or have had their
+        monologue moved by the tokenizer's response template.
+        """
+        enders = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        stripped = []
+        for ids in completion_ids:
+            end = len(ids)
+            while end and ids[end - 1] in enders:
+                end -= 1
+            stripped.append(ids[:end])
+        return self._tokenizer.batch_decode(stripped, skip_special_tokens=False)
+
+    def _make_step_rows(self, dataset: Any, what: str) -> tuple[Any, FormattingSummary]:
+        """Format trajectory rows, or check ready step rows, and say what was kept and dropped."""
+        limit: dict[str, Any] = {}
+        if self.args.max_prompt_length is not None:
+            # Bound to the tokenizer alone: `datasets` hashes and pickles it, which a trainer would not survive.
+            count = partial(count_prompt_tokens, tokenizer=self._tokenizer, **self._template_kwargs)
+            limit = {"max_prompt_length": self.args.max_prompt_length, "count_tokens": count}
+        with self.accelerator.main_process_first():
+            if is_step_rows(dataset):
+                rows, summary = check_step_rows(dataset, **limit)
+            else:
+                rows, summary = format_trajectories(
+                    dataset,
+                    include_last_step=self.args.include_last_step,
+                    title_hint=self.args.title_hint,
+                    system_prompt=self.args.system_prompt,
+                    **limit,
+                )
+        if isinstance(dataset, Dataset):
+            self.accelerator.print(f"SRL {what} data: {summary}")
+        return rows, summary
+
+    def _check_batch_fits(self) -> None:
+        prompts = self.args.generation_batch_size // self.num_generations
+        if isinstance(self.train_dataset, Dataset) and len(self.train_dataset) < prompts:
+            raise ValueError(
+                f"The training data have {len(self.train_dataset)} step rows, but one batch takes {prompts} prompts "
+                f"({self.args.generation_batch_size} completions / {self.num_generations} for each), so not one step "
+                "could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more data."
+            )
+
+    def _find_think_prefilled(self) -> bool:
+        """Whether the chat template opens the think block; refuses one that also closes it."""
+        row = next(iter(self.train_dataset), None)
+        if row is None:
+            raise ValueError("The training stream has no usable step row.\n" + str(self.formatting_summary))
+        rendered = render_prompt(row["prompt"], self._tokenizer, **self._template_kwargs)
+        ending = rendered.rpartition(row["prompt"][-1]["content"].strip())[-1]
+        if THINK_OPEN in ending and THINK_CLOSE in ending:
+            raise ValueError(
+                "The chat template writes an empty think block at the end of the prompt, so no completion could "
+                "follow SRL's format. Switch thinking on, for Qwen3 by "
+                "SRLConfig(chat_template_kwargs={'enable_thinking': True})."
+            )
+        return is_think_prefilled(rendered)
+
+    def _bad_format(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
+        return rewards_N_F[:, 0] == self.args.format_penalty
+
+    def _calculate_rewards(
+        self, inputs: list, prompts: list, completions: list, completion_ids_list: list
+    ) -> torch.Tensor:
+        rewards_N_F = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.model.training and not self._diagnosed:
+            self._diagnosed = True
+            self._diagnose(inputs, completion_ids_list, rewards_N_F)
+        return rewards_N_F
+
+    def _diagnose(self, inputs: list, completion_ids_list: list, rewards_N_F: torch.Tensor) -> None:
+        """Print the report on the first batch. `rewards_N_F` are those of all processes, the rest is this one's."""
+        truncated = torch.tensor(
+            [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids_list], device=rewards_N_F.device
+        )
+        rewards_P_G = rewards_N_F.nansum(1).view(-1, self.num_generations)
+        informative = informative_groups(rewards_P_G, self.args.min_reward_std)
+        report = FirstBatch(
+            bad_format=self._bad_format(rewards_N_F).float().mean().item(),
+            truncated=self.accelerator.gather(truncated).float().mean().item(),
+            uninformative=1 - informative.float().mean().item(),
+            completion=self._decode(completion_ids_list[:1])[0],
+            expert_action=inputs[0]["expert_action"],
+            reward=rewards_N_F[0, 0].item(),
+            think_prefilled=self._think_prefilled,
+        )
+        self.accelerator.print(diagnose(report, self.max_completion_length))
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As [`~transformers.Trainer.train`]; says first how many prompts, rollouts and steps there will be."""
+        self.accelerator.print(f"SRL: {self._batch_arithmetic()}")
+        return super().train(*args, **kwargs)
+
+    def _batch_arithmetic(self) -> str:
+        args = self.args
+        completions = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
+        prompts = completions // self.num_generations
+        if not isinstance(self.train_dataset, Dataset):
+            return batch_arithmetic(None, prompts, self.num_generations, None, args.max_steps)
+        # A generation batch serves steps_per_generation x num_iterations backward passes; a rest of rows is left out.
+        batches = len(self.train_dataset) // (args.generation_batch_size // self.num_generations)
+        passes = batches * args.steps_per_generation * self.num_iterations
+        steps_per_epoch = max(passes // args.gradient_accumulation_steps, 1)
+        max_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
+        return batch_arithmetic(len(self.train_dataset), prompts, self.num_generations, steps_per_epoch, max_steps)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """As in TRL, with a section on what SRL did."""
+        super().create_model_card(*args, **kwargs)
+        if self.is_world_process_zero():
+            append_srl_section(self)
