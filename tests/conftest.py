@@ -78,3 +78,92 @@ def make_model(make_tokenizer):
 @pytest.fixture
 def model(make_model):
     return make_model()
+
+
+@pytest.fixture(scope="session")
+def expert_trajectories():
+    """Forty additions with three steps each, as trajectory rows."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "problem": f"{a}+{b}",
+                "steps": [f"add {a} and {b}", f"sum is {a + b}", f"done {a + b}"],
+                "answer": f"{a + b}",
+            }
+            for a in range(1, 9)
+            for b in range(1, 6)
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def format_model(tmp_path_factory, make_model, make_tokenizer, expert_trajectories):
+    """
+    Folder of a model that mostly follows the format and seldom writes the right step, made in seconds: the tiny model
+    after a supervised warm start on the additions with wrong numbers.
+    """
+    import random
+
+    import torch
+
+    from trl_srl import format_trajectories, gold_completion
+    from trl_srl.prompts import render_prompt
+
+    torch.manual_seed(0)
+    rng = random.Random(0)
+    tokenizer, model = make_tokenizer(), make_model()
+    rows, _ = format_trajectories(expert_trajectories, system_prompt="S")
+    examples = []
+    for row in rows:
+        words = ["add 3 and 5", "sum is 7", "sum 4", "add 1", "done 6"]
+        completion = gold_completion(rng.choice(words), monologue="m") + tokenizer.eos_token
+        prompt_ids = render_prompt(row["prompt"], tokenizer, tokenize=True)
+        examples.append((prompt_ids, tokenizer(completion, add_special_tokens=False)["input_ids"]))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(120):
+        batch = rng.sample(examples, 16)
+        length = max(len(prompt) + len(completion) for prompt, completion in batch)
+        input_ids = torch.full((len(batch), length), tokenizer.pad_token_id)
+        labels = torch.full((len(batch), length), -100)
+        for i, (prompt, completion) in enumerate(batch):
+            input_ids[i, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
+            labels[i, len(prompt) : len(prompt) + len(completion)] = torch.tensor(completion)
+        loss = model(input_ids=input_ids, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    folder = tmp_path_factory.mktemp("format-model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def srl_args(tmp_path):
+    """Arguments for a short run on a CPU: 4 prompts x 4 rollouts for each step."""
+
+    def make(cls=None, **kwargs):
+        from trl_srl import SRLConfig
+
+        defaults = dict(
+            output_dir=str(tmp_path / "out"),
+            per_device_train_batch_size=16,
+            num_generations=4,
+            max_completion_length=24,
+            max_steps=2,
+            learning_rate=1e-3,
+            logging_steps=1,
+            bf16=False,
+            use_cpu=True,
+            gradient_checkpointing=False,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+        )
+        if cls is None:
+            cls, defaults["system_prompt"] = SRLConfig, "S"
+        return cls(**(defaults | kwargs))
+
+    return make

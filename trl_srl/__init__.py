@@ -12,7 +12,7 @@ from .loading import load_rows, split_solutions
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
 from .rewards import step_similarity_reward
 from .similarity import step_similarity
-from .trajectories import Step, Trajectory, join_steps, split_steps
+from .trajectories import Step, join_steps, split_steps
 
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ __all__ = [
     "SRLTrainer",
     "Step",
     "StepEvaluation",
-    "Trajectory",
     "__version__",
     "build_prompt",
     "evaluate_steps",

@@ -31,6 +31,7 @@ from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, r
 
 logger = get_logger(__name__)
 
+TESTED_TRL = "trl>=1.16.0,<1.17"
 STATE_FILE = "dynamic_sampling.json"
 # What we override or call in TRL, with the parameters we rely on. Checked at construction, see `check_trl_seams`.
 TRL_SEAMS = {
@@ -52,7 +53,7 @@ def check_trl_seams(trainer_class: type) -> None:
             raise RuntimeError(
                 f"trl {trl.__version__} has {trainer_class.__name__}.{name}({', '.join(found or ['missing'])}), but "
                 f"trl-srl relies on ({', '.join(expected)}); dynamic sampling would silently not run. Install a "
-                "version of TRL that this trl-srl was tested with: `pip install 'trl>=1.16.0,<1.17'`."
+                f"version of TRL that this trl-srl was tested with: `pip install '{TESTED_TRL}'`."
             )
 
 

@@ -80,7 +80,7 @@ def build_prompt(
     system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
     if messages[0].get("role") == "system":
         system = f"{system}\n\n{messages.pop(0)['content']}"
-    solution = [f"({omitted_steps} earlier steps are left out)"] if omitted_steps else []
+    solution = [f"(earlier steps left out: {omitted_steps})"] if omitted_steps else []
     solution += previous_steps
     parts = [
         f"Problem:\n{messages[-1]['content']}",

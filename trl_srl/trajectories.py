@@ -27,8 +27,9 @@ _STEP = (
     r"(?:[ \t]*[:\uff1a]|[.)](?![0-9])|[ \t]+[-\u2013\u2014](?=\s)|(?=\*\*)|(?=\s*$))"
 )
 _LABELS = {
-    "titled": re.compile(_LOOK + _NUMBER),
+    # Before "titled": sections "### Step 1" often hold lists "1. **x**", while the reverse is rare.
     "headings": re.compile(_LOOK + _STEP, re.IGNORECASE),
+    "titled": re.compile(_LOOK + _NUMBER),
     "numbered": re.compile(r"(?P<indent> {0,3})(?P<look>)" + _NUMBER),
 }
 _AUTO = (*_LABELS, "paragraphs", "lines")  # in the order of trial
@@ -72,29 +73,6 @@ class Step(NamedTuple):
         if not self.title:
             return self.body
         return f"**{self.title}**: {self.body}" if self.body else f"**{self.title}**"
-
-
-class Trajectory(NamedTuple):
-    """
-    An expert trajectory: a problem and the ordered steps that solve it.
-
-    Args:
-        problem (`str`):
-            The problem.
-        steps (`tuple[Step, ...]`):
-            The expert's steps.
-        answer (`str`, *optional*):
-            The final answer, when it is known apart from the steps.
-
-    Example:
-
-        >>> Trajectory("What is 2 + 2?", (Step("Add", "2 + 2 = 4"),), answer="4").steps[0].title
-        'Add'
-    """
-
-    problem: str
-    steps: tuple[Step, ...]
-    answer: str | None = None
 
 
 class _Line(NamedTuple):
@@ -207,8 +185,8 @@ def split_steps(text: str, style: str | re.Pattern[str] | Callable[[str], Sequen
     r"""
     Cuts the text of an expert's solution into steps.
 
-    `"titled"`, `"headings"` and `"numbered"` follow one consecutive numbering from 1: after step n only n + 1 cuts, in
-    a line that is indented no deeper than step 1 (at most 3 spaces) and whose marker looks like that of step 1 (heading
+    `"headings"`, `"titled"` and `"numbered"` follow one consecutive numbering from 1: after step n only n + 1 cuts, in
+    a line indented no deeper than step 1 (at most 3 spaces), with a marker that looks like that of step 1 (heading
     depth, bold, `.` or `)`). All else (decimals, nested lists, the answer after the last step) stays in its step. What
     precedes step 1 becomes the beginning of its body. Without a marker, the text is one step.
 
@@ -218,10 +196,10 @@ def split_steps(text: str, style: str | re.Pattern[str] | Callable[[str], Sequen
         style (`str`, `re.Pattern` or `Callable[[str], Sequence[str]]`, *optional*, defaults to `"auto"`):
             Where a step begins:
 
-            - `"titled"`: at `1. **Title**: body`, `1. **Title:** body`, `1. **Title** body`, `**1. Title**`,
-              `### 1. Title`;
             - `"headings"`: at `## Step 1: Title`, `**Step 1: Title**`, `**Step 1:** body`, or, without a title, at
               `Step 1: body`, `Step 1. body`, `Step 1 - body`, in any case;
+            - `"titled"`: at `1. **Title**: body`, `1. **Title:** body`, `1. **Title** body`, `**1. Title**`,
+              `### 1. Title`;
             - `"numbered"`: at `1. body` or `1) body`;
             - `"paragraphs"`: after blank lines. `Therefore:`, a blank line and a formula are two steps;
             - `"lines"`: at each line that is not blank;
