@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.evaluation import StepResult, evaluate_steps, generate_steps, last_number, summarize_steps
@@ -93,9 +92,12 @@ def test_bad_input_is_refused(loaded, step_rows, make_tokenizer):
         evaluate_steps(loaded[0], make_tokenizer(chat_template=None), step_rows)
 
 
-def test_a_prefilled_think_tag_is_seen(loaded, make_tokenizer):
-    prefilled = "{%- for m in messages -%}{{ m['content'] }}{%- endfor -%}<think>"
-    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": "3+4"}], "expert_action": "7"}])
-    results = generate_steps(loaded[0], make_tokenizer(prefilled), rows, max_completion_length=24)
-    # The model was shown to open the block itself; behind an open block, a second opening tag is malformed.
-    assert results[0].action is None or "<think>" not in results[0].completion
+def test_a_prefilled_think_tag_is_seen(loaded, step_rows):
+    model, tokenizer = loaded
+    written = generate_steps(model, tokenizer, step_rows.select([0]), max_completion_length=24)[0]
+    template = tokenizer.chat_template
+    tokenizer.chat_template = template.replace("assistant\\n", "assistant\\n<think>")
+    prefilled = generate_steps(model, tokenizer, step_rows.select([0]), max_completion_length=24)[0]
+    tokenizer.chat_template = template
+    assert written.completion == "<think>" + prefilled.completion
+    assert written.action == prefilled.action is not None

@@ -300,9 +300,9 @@ class DynamicSamplingTrainer(GRPOTrainer):
         shape = (-1, self.num_generations)
         return rollouts, Sampled(
             rewards_N_F=rewards_N_F,
-            rewards_P_G=rewards_N.view(shape),
-            truncated_P_G=self.accelerator.gather(truncated).view(shape),
-            bad_format_P_G=self._bad_format(rewards_N_F).view(shape),
+            rewards_P_G=rewards_N.view(shape).cpu(),
+            truncated_P_G=self.accelerator.gather(truncated).view(shape).cpu(),
+            bad_format_P_G=self._bad_format(rewards_N_F).view(shape).cpu(),
         )
 
     def _bad_format(self, rewards_N_F: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,7 @@ def group_std(rewards_P_G: torch.Tensor) -> torch.Tensor:
 
     Taken on r - r[0], so that equal rewards give exactly 0. NaN rewards are left out; a group of NaN alone gives 0.
     """
-    rewards = rewards_P_G.double()
+    rewards = rewards_P_G.cpu().double()  # a few numbers, and not every accelerator has float64
     finite = rewards.isfinite()
     first = rewards.gather(1, finite.int().argmax(1, keepdim=True))
     count = finite.sum(1, keepdim=True).clamp(min=1)

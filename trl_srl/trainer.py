@@ -233,7 +233,10 @@ class SRLTrainer(DynamicSamplingTrainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]; says first how many prompts, rollouts and steps there will be."""
         self.accelerator.print(f"SRL: {self._batch_arithmetic()}")
-        return super().train(*args, **kwargs)
+        output = super().train(*args, **kwargs)
+        if not isinstance(self.train_dataset, Dataset):
+            self.accelerator.print(f"SRL training data, as far as they were read: {self.formatting_summary}")
+        return output
 
     def _batch_arithmetic(self) -> str:
         args = self.args

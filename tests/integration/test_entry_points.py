@@ -1,4 +1,4 @@
-"""The command line as a user calls it: prepare → train (alone, from YAML, under accelerate) → evaluate, and `trl grpo`."""
+"""The command line as a user calls it: prepare → train (alone, from YAML, in two processes) → evaluate; `trl grpo`."""
 
 import json
 import os

@@ -11,8 +11,8 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 COMMON = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-# accelerate starts several processes on a CPU only through MPI; with --multi_gpu it starts torchrun, which needs no GPU
-# when ACCELERATE_USE_CPU is set.
+# accelerate starts several processes on a CPU only through MPI; with --multi_gpu it starts torchrun, which needs no
+# GPU when ACCELERATE_USE_CPU is set.
 LAUNCH = {1: ["--cpu", "--num_processes", "1", *COMMON], 2: ["--multi_gpu", "--num_processes", "2", *COMMON]}
 
 

@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.accelerator.print(f"Model saved to {args.output_dir}.")
     if args.push_to_hub:
         trainer.push_to_hub(dataset_name=script_args.dataset_name)
-    trainer.end()
+    if hasattr(trainer, "end"):  # transformers 5.18: finishes the trackers and the process group
+        trainer.end()
 
 
 if __name__ == "__main__":
