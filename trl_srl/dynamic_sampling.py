@@ -41,7 +41,14 @@ TRL_SEAMS = {
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
-TRL_BUFFERS = ("_metrics", "_pending_extra_logs", "_pending_metrics")
+TRL_ATTRIBUTES = (
+    "_metrics",
+    "_pending_extra_logs",
+    "_pending_metrics",
+    "_tokenizer",
+    "eos_token_ids",
+    "chat_template",
+)
 
 
 def check_trl_seams(trainer_class: type) -> None:
@@ -174,9 +181,12 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 "dynamic_sampling=False."
             )
         super().__init__(model, reward_funcs, args=args, **kwargs)
-        missing = [name for name in TRL_BUFFERS if not hasattr(self, name)]
+        missing = [name for name in TRL_ATTRIBUTES if not hasattr(self, name)]
         if missing:
-            raise RuntimeError(f"trl {trl.__version__} has no GRPOTrainer.{missing[0]}, which trl-srl relies on.")
+            raise RuntimeError(
+                f"trl {trl.__version__}: GRPOTrainer has no attribute {missing[0]}, which trl-srl relies on. Install "
+                f"a version of TRL that this trl-srl was tested with: `pip install '{TESTED_TRL}'`."
+            )
         self._replay: _Replay | None = None
         self._barren_batches = 0
         self._warned_short = False

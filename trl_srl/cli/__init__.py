@@ -12,7 +12,8 @@ COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "demo": de
 
 def main(argv: Sequence[str] | None = None) -> None:
     """
-    Run `trl-srl`. Errors that a user can mend end in one line and exit code 2, all others in a traceback.
+    Run `trl-srl`. What a user can mend (values, files, packages) ends in one line and exit code 2; what happens
+    while training keeps its traceback.
 
     Args:
         argv (`list[str]`, *optional*):
@@ -37,5 +38,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         COMMANDS[args.command].run(args)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         parser.exit(2, f"trl-srl {args.command}: {error}\n")

@@ -7,6 +7,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from ..trainer import SRLTrainer
 
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
@@ -29,6 +34,47 @@ def run(args: argparse.Namespace) -> None:
     raise AssertionError("trl-srl train is parsed by TRL")
 
 
+def _make_trainer(argv: list[str]) -> "tuple[SRLTrainer, str]":
+    """The trainer that the options describe, and the name of its dataset. Ends with one line if they cannot work."""
+    from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config, get_quantization_config
+
+    from ..config import SRLConfig
+    from ..loading import load_rows
+    from ..trainer import SRLTrainer
+
+    parser = TrlParser((ScriptArguments, SRLConfig, ModelConfig), prog="trl-srl train")
+    try:
+        script_args, args, model_args = parser.parse_args_and_config(argv)
+        for option, value in (
+            ("model_name_or_path", model_args.model_name_or_path),
+            ("dataset_name", script_args.dataset_name),
+        ):
+            if value is None:
+                raise ValueError(f"--{option} is missing: name it on the command line or in the file of --config.")
+        args.model_init_kwargs = {
+            "revision": model_args.model_revision,
+            "attn_implementation": model_args.attn_implementation,
+            "dtype": model_args.dtype,
+        } | (args.model_init_kwargs or {})
+        load = partial(
+            load_rows,
+            script_args.dataset_name,
+            name=script_args.dataset_config,
+            streaming=script_args.dataset_streaming,
+        )
+        trainer = SRLTrainer(
+            model=model_args.model_name_or_path,
+            args=args,
+            train_dataset=load(split=script_args.dataset_train_split),
+            eval_dataset=load(split=script_args.dataset_test_split) if args.eval_strategy != "no" else None,
+            quantization_config=get_quantization_config(model_args),
+            peft_config=get_peft_config(model_args),
+        )
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        parser.exit(2, f"trl-srl train: {error}\n")
+    return trainer, script_args.dataset_name
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """
     Train. Takes the options as they stand on the command line.
@@ -37,49 +83,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv (`list[str]`, *optional*):
             Arguments; `sys.argv[1:]` when not given.
     """
-    from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config, get_quantization_config
-
-    from ..config import SRLConfig
-    from ..loading import load_rows
-    from ..trainer import SRLTrainer
-
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parser = TrlParser((ScriptArguments, SRLConfig, ModelConfig), prog="trl-srl train")
-    if "--help_all" in argv:
-        argv = ["--help"]
-    script_args, args, model_args = parser.parse_args_and_config(argv)
-    for option, value in (
-        ("--model_name_or_path", model_args.model_name_or_path),
-        ("--dataset_name", script_args.dataset_name),
-    ):
-        if value is None:
-            parser.error(f"{option} is missing: name it on the command line or in the file of --config.")
-    args.model_init_kwargs = {
-        "revision": model_args.model_revision,
-        "attn_implementation": model_args.attn_implementation,
-        "dtype": model_args.dtype,
-    } | (args.model_init_kwargs or {})
-
-    load = partial(
-        load_rows,
-        script_args.dataset_name,
-        name=script_args.dataset_config,
-        streaming=script_args.dataset_streaming,
-    )
-
-    trainer = SRLTrainer(
-        model=model_args.model_name_or_path,
-        args=args,
-        train_dataset=load(split=script_args.dataset_train_split),
-        eval_dataset=load(split=script_args.dataset_test_split) if args.eval_strategy != "no" else None,
-        quantization_config=get_quantization_config(model_args),
-        peft_config=get_peft_config(model_args),
-    )
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    trainer, dataset_name = _make_trainer(["--help"] if "--help_all" in arguments else arguments)
+    args = trainer.args
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save_model(args.output_dir)
     trainer.accelerator.print(f"Model saved to {args.output_dir}.")
     if args.push_to_hub:
-        trainer.push_to_hub(dataset_name=script_args.dataset_name)
+        trainer.push_to_hub(dataset_name=dataset_name)
     if hasattr(trainer, "end"):  # transformers 5.18: finishes the trackers and the process group
         trainer.end()
 
