@@ -12,7 +12,6 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
-from trl_srl.dynamic_sampling import PromptStream, check_trl_seams
 
 
 def scripted_reward(completions, kind, log_extra, log_metric, **kwargs):
@@ -192,37 +191,6 @@ def test_a_resumed_run_draws_the_same_prompts(make_trainer, tmp_path):
     assert len(expected) == 2
     final = json.loads((tmp_path / "whole" / "checkpoint-4" / "dynamic_sampling.json").read_text())
     assert json.loads((tmp_path / "resumed" / "checkpoint-4" / "dynamic_sampling.json").read_text()) == final
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-def test_prompt_stream_passes_over_the_data_without_replacement(streamed):
-    data = rows(["good"] * 7)
-    stream = PromptStream(data.to_iterable_dataset() if streamed else data, seed=3)
-    first, second = (sorted(row["prompt"][0]["content"] for row in stream.take(7)) for _ in range(2))
-    assert first == second == ["0", "1", "2", "3", "4", "5", "6"]
-    assert (stream.epoch, stream.position) == (1, 7)
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-def test_prompt_stream_continues_where_it_stood(streamed):
-    data = rows(["good"] * 7)
-    data = data.to_iterable_dataset() if streamed else data
-    whole = PromptStream(data, seed=3).take(12)
-    resumed = PromptStream(data, seed=3)
-    resumed.epoch, resumed.position = 1, 2  # after nine rows
-    assert resumed.take(3) == whole[9:]
-
-
-def test_a_missing_seam_fails_loudly():
-    class Renamed(GRPOTrainer):
-        def _generate(self, prompts, images):
-            pass
-
-    check_trl_seams(GRPOTrainer)
-    with pytest.raises(RuntimeError, match=r"Renamed._generate\(self, prompts, images\).*would silently not run"):
-        check_trl_seams(Renamed)
-    with pytest.raises(RuntimeError, match="missing"):
-        check_trl_seams(object)
 
 
 def test_what_cannot_be_replayed_is_refused(model, tokenizer, srl_args):

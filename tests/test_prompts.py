@@ -17,7 +17,11 @@ from trl_srl.prompts import (
 )
 
 
-MESSAGES = "{%- for m in messages -%}{{- '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' -}}{%- endfor -%}"
+MESSAGES = (
+    "{%- for message in messages -%}"
+    "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}"
+    "{%- endfor -%}"
+)
 ASSISTANT = "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n"
 PREFILLED = MESSAGES + ASSISTANT + "<think>\\n' -}}{%- endif -%}"
 # Qwen3 with `enable_thinking=False` writes an empty block, which is closed again.
@@ -214,6 +218,12 @@ def test_what_parses_has_exactly_one_block_and_a_clean_action(text, think_prefil
 )
 def test_completion_text(completion, text):
     assert completion_text(completion) == text
+
+
+def test_moved_monologue_is_put_back_without_a_prefilled_tag():
+    moved = [{"role": "assistant", "content": "x = 3", "reasoning_content": "hm"}]
+    assert completion_text(moved, think_prefilled=True) == "hm</think>x = 3"
+    assert completion_text("hm</think>x", think_prefilled=True) == "hm</think>x"
 
 
 @pytest.mark.parametrize(

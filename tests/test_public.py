@@ -41,7 +41,7 @@ def test_the_changelog_begins_with_the_version():
 def test_the_tested_range_of_trl_is_said_once():
     requirement = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"][0]
     lowest, below = re.fullmatch(r"trl>=([\d.]+),<([\d.]+)", requirement).groups()
-    from trl_srl.dynamic_sampling import TESTED_TRL
+    from trl_srl.seams import TESTED_TRL
 
     assert f"trl>={lowest},<{below}" == TESTED_TRL
     assert f"`{TESTED_TRL}`" in (ROOT / "README.md").read_text()

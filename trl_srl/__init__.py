@@ -7,11 +7,12 @@ first use, so that `import trl_srl` and the command line stay fast.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .formatting import FormattingSummary, format_trajectories, split_by_problem
+from .formatting import format_trajectories
 from .loading import load_rows, split_solutions
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
 from .rewards import step_similarity_reward
 from .similarity import step_similarity
+from .step_rows import FormattingSummary, split_by_problem
 from .trajectories import Step, join_steps, split_steps
 
 

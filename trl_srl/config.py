@@ -68,12 +68,11 @@ class DynamicSamplingConfig(GRPOConfig):
         except ValueError as error:
             if self.generation_batch_size and self.generation_batch_size % self.num_generations:
                 raise ValueError(
-                    f"A batch of {self.generation_batch_size} completions (per_device_train_batch_size="
-                    f"{self.per_device_train_batch_size} x {self.world_size} processes x steps_per_generation="
-                    f"{self.steps_per_generation}) cannot hold whole groups of num_generations="
-                    f"{self.num_generations}. Make it a multiple of {self.num_generations}: for instance "
-                    f"per_device_train_batch_size={self.num_generations}, or gradient_accumulation_steps="
-                    f"{self.num_generations}."
+                    f"A batch of {self.generation_batch_size} completions (generation_batch_size, or "
+                    f"per_device_train_batch_size={self.per_device_train_batch_size} x {self.world_size} processes x "
+                    f"gradient_accumulation_steps={self.gradient_accumulation_steps}) cannot hold whole groups of "
+                    f"num_generations={self.num_generations}. Make it a multiple of {self.num_generations}: for "
+                    f"instance per_device_train_batch_size={self.num_generations}."
                 ) from error
             raise
 

@@ -8,60 +8,28 @@ advantages, normalisers and logging stay TRL's.
 Shapes: P prompts (groups) x G rollouts for each; N = P * G rollouts; F reward functions.
 """
 
-import inspect
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import trl
 from accelerate.logging import get_logger
 from accelerate.utils import gather_object
-from datasets import Dataset, IterableDataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from .config import DynamicSamplingConfig
+from .prompt_stream import PromptStream
+from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, refill_size, select_groups
 
 
 logger = get_logger(__name__)
 
-TESTED_TRL = "trl>=1.16.0,<1.17"
 STATE_FILE = "dynamic_sampling.json"
-# What we override or call in TRL, with the parameters we rely on. Checked at construction, see `check_trl_seams`.
-TRL_SEAMS = {
-    "_generate": ["self", "prompts"],
-    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
-    "_generate_and_score_completions": ["self", "inputs"],
-    "_save_checkpoint": ["self", "model", "trial"],
-    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
-}
-TRL_ATTRIBUTES = (
-    "_metrics",
-    "_pending_extra_logs",
-    "_pending_metrics",
-    "_tokenizer",
-    "eos_token_ids",
-    "chat_template",
-)
-
-
-def check_trl_seams(trainer_class: type) -> None:
-    """Raise `RuntimeError` if TRL's trainer no longer has a method that dynamic sampling hooks, as it needs it."""
-    for name, expected in TRL_SEAMS.items():
-        method = getattr(trainer_class, name, None)
-        found = None if method is None else list(inspect.signature(method).parameters)
-        if found != expected:
-            raise RuntimeError(
-                f"trl {trl.__version__} has {trainer_class.__name__}.{name}({', '.join(found or ['missing'])}), but "
-                f"trl-srl relies on ({', '.join(expected)}); dynamic sampling would silently not run. Install a "
-                f"version of TRL that this trl-srl was tested with: `pip install '{TESTED_TRL}'`."
-            )
 
 
 class Rollout(NamedTuple):
@@ -73,43 +41,6 @@ class Rollout(NamedTuple):
     completion: Any
     logprobs: list[float] | None
     extra: dict[str, Any]
-
-
-class PromptStream:
-    """
-    Rows for refill rounds: shuffled, without replacement within a pass, in the same order on every process.
-
-    A stream of its own, so that epochs, `max_steps` and the schedule of the batches stay TRL's. A map-style dataset is
-    read through a permutation of its own seed, an iterable one is streamed a second time. `epoch` and `position` say
-    where it stands; set before the first `take`, they say where it starts.
-    """
-
-    def __init__(self, dataset: Dataset | IterableDataset, seed: int):
-        self.dataset, self.seed = dataset, seed
-        self.epoch = self.position = 0
-        self._rows: Iterator[Mapping[str, Any]] | None = None
-
-    def _open(self) -> Iterator[Mapping[str, Any]]:
-        if isinstance(self.dataset, Dataset):
-            generator = torch.Generator().manual_seed(self.seed + self.epoch)
-            order = torch.randperm(len(self.dataset), generator=generator)[self.position :]
-            return (self.dataset[index] for index in order.tolist())
-        return iter(self.dataset.shuffle(seed=self.seed + self.epoch).skip(self.position))
-
-    def take(self, count: int) -> list[dict[str, Any]]:
-        """The next `count` rows, beginning another pass when the data ends."""
-        rows: list[dict[str, Any]] = []
-        while len(rows) < count:
-            self._rows = self._rows or self._open()
-            row = next(self._rows, None)
-            if row is not None:
-                rows.append(dict(row))
-                self.position += 1
-            elif self.position:
-                self.epoch, self.position, self._rows = self.epoch + 1, 0, None
-            else:
-                raise RuntimeError("The training data has no row to refill a batch with.")
-        return rows
 
 
 class _Replay(NamedTuple):
@@ -165,7 +96,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
     def __init__(
         self, model: Any, reward_funcs: Any = None, args: DynamicSamplingConfig | None = None, **kwargs: Any
     ) -> None:
-        check_trl_seams(GRPOTrainer)
+        check_trl_methods(GRPOTrainer)
         if args is None:
             name = model if isinstance(model, str) else get_config_model_id(model.config)
             args = DynamicSamplingConfig(f"{name.split('/')[-1]}-DynamicSampling")
@@ -181,12 +112,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 "dynamic_sampling=False."
             )
         super().__init__(model, reward_funcs, args=args, **kwargs)
-        missing = [name for name in TRL_ATTRIBUTES if not hasattr(self, name)]
-        if missing:
-            raise RuntimeError(
-                f"trl {trl.__version__}: GRPOTrainer has no attribute {missing[0]}, which trl-srl relies on. Install "
-                f"a version of TRL that this trl-srl was tested with: `pip install '{TESTED_TRL}'`."
-            )
+        check_trl_attributes(self)
         self._replay: _Replay | None = None
         self._barren_batches = 0
         self._warned_short = False
@@ -284,10 +210,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
     def _sample_round(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], Sampled]:
         """Generate and score `inputs` (this process's rows): rollouts of this process, numbers of all."""
         prompts = [row["prompt"] for row in inputs]
-        generated = self._generate(prompts)
-        if len(generated) != 8:
-            raise RuntimeError(f"trl {trl.__version__}: GRPOTrainer._generate returns {len(generated)} values, not 8.")
-        prompt_ids, completion_ids, _, completions, logprobs, *_ = generated
+        prompt_ids, completion_ids, _, completions, logprobs, *_ = check_generated(self._generate(prompts))
         rewards_N_F = self._calculate_rewards(inputs, prompts, completions, completion_ids)
         extra = {name: values for name, values in self._pending_extra_logs.items() if len(values) == len(inputs)}
         self._pending_extra_logs.clear()

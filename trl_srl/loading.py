@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .formatting import column_names
+from .step_rows import column_names
 from .trajectories import split_steps
 
 
@@ -51,7 +51,9 @@ def _split_batch(batch: Mapping[str, list[Any]], columns: Mapping[str, str], sty
         "problem": batch[columns["problem"]],
         "steps": [[{"title": step.title, "body": step.body} for step in solution] for solution in steps],
     }
-    return out | ({"answer": batch[columns["answer"]]} if "answer" in columns else {})
+    if "answer" in columns:
+        out["answer"] = [None if answer is None else str(answer) for answer in batch[columns["answer"]]]
+    return out
 
 
 def split_solutions(
@@ -76,9 +78,9 @@ def split_solutions(
             Processes for a map-style dataset.
 
     Returns:
-        The same kind of dataset with `problem`, `steps` (a list of `{"title", "body"}`) and perhaps `answer`.
+        The same kind of dataset with `problem`, `steps` (a list of `{"title", "body"}`) and perhaps `answer` (a text).
     """
-    from datasets import Dataset
+    from datasets import Dataset, Features, Value
 
     names = column_names(dataset)
     columns = {"problem": problem_column, "solution": solution_column}
@@ -87,9 +89,19 @@ def split_solutions(
     missing = [name for name in columns.values() if name not in names]
     if missing:
         raise ValueError(f"The dataset has no column {missing}; it has {sorted(names)}. Name the right ones.")
+    # Given explicitly: a first batch without a solution or an answer must not decide the types.
+    features = Features(
+        {
+            "problem": dataset.features[problem_column] if dataset.features else Value("string"),
+            "steps": [{"title": Value("string"), "body": Value("string")}],
+        }
+    )
+    if answer_column is not None:
+        features["answer"] = Value("string")
     return dataset.map(
         partial(_split_batch, columns=columns, style=style),
         batched=True,
         remove_columns=names,
+        features=features,
         **({"num_proc": num_proc, "desc": "Cutting solutions"} if isinstance(dataset, Dataset) else {}),
     )

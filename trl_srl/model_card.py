@@ -2,11 +2,15 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from .step_rows import FormattingSummary
 
 
 if TYPE_CHECKING:
-    from .trainer import SRLTrainer
+    from transformers import TrainerState
+
+    from .config import SRLConfig
 
 # Rows of the table of metrics: key in the trainer's log, what it is.
 METRICS = {
@@ -18,40 +22,41 @@ METRICS = {
 }
 
 
-def srl_section(trainer: "SRLTrainer", version: str) -> str:
+def srl_section(args: "SRLConfig", state: "TrainerState", data: FormattingSummary, model_id: str) -> str:
     """
     Markdown on what SRL did: data and what was dropped of it, settings, first and last logged metrics.
 
     Args:
-        trainer ([`SRLTrainer`]):
-            The trainer, before, in or after training.
-        version (`str`):
-            Version of this package.
+        args ([`SRLConfig`]):
+            Arguments of the run.
+        state ([`~transformers.TrainerState`]):
+            Where the run stands, with its log.
+        data ([`FormattingSummary`]):
+            What became of the training data.
+        model_id (`str`):
+            Name of the model, for the code that uses it.
     """
-    args = trainer.args
+    from . import __version__
+
     completions = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
     sampling = f"groups with a population std of rewards above {args.min_reward_std}; fallback {args.refill_fallback}"
-    return (
-        files("trl_srl")
-        .joinpath("model_card.md")
-        .read_text(encoding="utf-8")
-        .format(
-            version=version,
-            format_penalty=args.format_penalty,
-            data="; ".join(str(trainer.formatting_summary).splitlines()),
-            dynamic_sampling=sampling if args.dynamic_sampling else "off",
-            batch=f"{completions // args.num_generations} × {args.num_generations}",
-            learning_rate=args.learning_rate,
-            temperature=args.temperature,
-            beta=args.beta,
-            steps=trainer.state.global_step,
-            metrics=_metrics_table(trainer.state.log_history),
-            model_id=trainer.hub_model_id or Path(args.output_dir).name,
-        )
+    template = files("trl_srl").joinpath("model_card.md").read_text(encoding="utf-8")
+    return template.format(
+        version=__version__,
+        format_penalty=args.format_penalty,
+        data="; ".join(str(data).splitlines()),
+        dynamic_sampling=sampling if args.dynamic_sampling else "off",
+        batch=f"{completions // args.num_generations} × {args.num_generations}",
+        learning_rate=args.learning_rate,
+        temperature=args.temperature,
+        beta=args.beta,
+        steps=state.global_step,
+        metrics=_metrics_table(state.log_history),
+        model_id=model_id,
     )
 
 
-def _metrics_table(log_history: list[dict[str, float]]) -> str:
+def _metrics_table(log_history: list[dict[str, Any]]) -> str:
     logged = [entry for entry in log_history if "srl/similarity" in entry]
     if not logged:
         return "No training metrics were logged."
@@ -64,9 +69,6 @@ def _metrics_table(log_history: list[dict[str, float]]) -> str:
     return "\n".join([f"| On training prompts | {steps} |", "|---|---|---|", *rows])
 
 
-def append_srl_section(trainer: "SRLTrainer") -> None:
-    """Append the section to the `README.md` in the trainer's output folder."""
-    from . import __version__
-
-    card = Path(trainer.args.output_dir, "README.md")
-    card.write_text(card.read_text(encoding="utf-8").rstrip() + "\n" + srl_section(trainer, __version__), "utf-8")
+def append_section(card: Path, section: str) -> None:
+    """Append a section to the model card that TRL has written."""
+    card.write_text(card.read_text(encoding="utf-8").rstrip() + "\n" + section, encoding="utf-8")

@@ -71,10 +71,16 @@ def build_prompt(
 
     ```
     """
-    messages = [{"role": "user", "content": problem}] if isinstance(problem, str) else [dict(m) for m in problem]
-    if not messages or messages[-1].get("role") != "user" or not isinstance(messages[-1].get("content"), str):
+    match problem:
+        case str():
+            messages = [{"role": "user", "content": problem}]
+        case [*_, {"role": "user", "content": str()}]:
+            messages = [dict(message) for message in problem]
+        case _:
+            messages = []
+    if not messages:
         raise ValueError(
-            f"`prompt` must end with a user message whose content is a text, got {messages[-1:]}. Write "
+            f"`prompt` must end with a user message whose content is a text, got {problem!r}. Write "
             "[{'role': 'user', 'content': problem}], or give the problem as a plain text in a `problem` column."
         )
     system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
@@ -133,17 +139,20 @@ def gold_completion(expert_action: str, monologue: str = "") -> str:
     return f"{THINK_OPEN}{monologue}{THINK_CLOSE}\n{expert_action}"
 
 
-def completion_text(completion: str | Sequence[Mapping[str, str | None]]) -> str:
+def completion_text(completion: str | Sequence[Mapping[str, str | None]], think_prefilled: bool = False) -> str:
     """
     The text of a completion as TRL hands it to a reward function: a string, or a list with one assistant message.
 
-    A tokenizer with a response template has moved the monologue to `reasoning_content`; it is put back between tags.
+    A tokenizer with a response template has moved the monologue to `reasoning_content`; it is put back between its
+    tags, of which a chat template may have prefilled the first.
     """
     if isinstance(completion, str):
         return completion
     message = completion[-1]
     content, monologue = message.get("content") or "", message.get("reasoning_content")
-    return content if monologue is None else f"{THINK_OPEN}{monologue}{THINK_CLOSE}{content}"
+    if monologue is None:
+        return content
+    return f"{'' if think_prefilled else THINK_OPEN}{monologue}{THINK_CLOSE}{content}"
 
 
 def is_think_prefilled(rendered_prompt: str) -> bool:

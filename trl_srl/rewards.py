@@ -75,7 +75,7 @@ def step_similarity_reward(
     if decode is not None and completion_ids is not None:
         texts = decode(completion_ids)
     else:
-        texts = [completion_text(completion) for completion in completions]
+        texts = [completion_text(completion, think_prefilled) for completion in completions]
     parsed = [parse_completion(text, think_prefilled) for text in texts]
     experts = [expert.strip() for expert in expert_action]
     similarities = [

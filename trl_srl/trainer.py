@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,12 @@ from trl.trainer.utils import get_config_model_id
 from .config import SRLConfig
 from .doctor import FirstBatch, batch_arithmetic, diagnose
 from .dynamic_sampling import DynamicSamplingTrainer
-from .formatting import FormattingSummary, check_step_rows, format_trajectories, is_step_rows
-from .model_card import append_srl_section
+from .formatting import format_trajectories
+from .model_card import append_section, srl_section
 from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_prefilled, render_prompt
 from .rewards import step_similarity_reward
 from .selection import informative_groups
+from .step_rows import FormattingSummary, check_step_rows, is_step_rows
 
 
 logger = get_logger(__name__)
@@ -255,4 +257,6 @@ class SRLTrainer(DynamicSamplingTrainer):
         """As in TRL, with a section on what SRL did."""
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
-            append_srl_section(self)
+            model_id = self.hub_model_id or Path(self.args.output_dir).name
+            section = srl_section(self.args, self.state, self.formatting_summary, model_id)
+            append_section(Path(self.args.output_dir, "README.md"), section)

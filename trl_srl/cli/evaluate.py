@@ -28,8 +28,9 @@ def run(args: argparse.Namespace) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from ..evaluation import generate_steps, summarize_steps
-    from ..formatting import check_step_rows, format_trajectories, is_step_rows
+    from ..formatting import format_trajectories
     from ..loading import load_rows
+    from ..step_rows import check_step_rows, is_step_rows
 
     rows = load_rows(args.dataset, split=args.split)
     rows, summary = check_step_rows(rows) if is_step_rows(rows) else format_trajectories(rows)

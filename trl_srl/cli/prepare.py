@@ -49,9 +49,14 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..formatting import format_trajectories, split_by_problem
+    from ..formatting import format_trajectories
     from ..loading import load_rows, split_solutions
+    from ..step_rows import split_by_problem
 
+    if args.solution_column is None and (args.style != "auto" or args.split_regex):
+        raise ValueError(
+            "--style and --split_regex say how to cut a solution: name its column with --solution_column."
+        )
     limit = {}
     if args.max_prompt_length is not None:
         if args.model is None:
@@ -65,7 +70,10 @@ def run(args: argparse.Namespace) -> None:
     dataset = load_rows(args.dataset, split=args.split, name=args.name)
     source_rows = len(dataset)
     if args.solution_column is not None:
-        style = re.compile(args.split_regex, re.MULTILINE) if args.split_regex else args.style
+        try:
+            style = re.compile(args.split_regex, re.MULTILINE) if args.split_regex else args.style
+        except re.error as error:
+            raise ValueError(f"--split_regex {args.split_regex!r} is no regular expression: {error}.") from error
         dataset = split_solutions(
             dataset, args.solution_column, args.problem_column, args.answer_column, style=style, num_proc=args.num_proc
         )
@@ -86,8 +94,11 @@ def run(args: argparse.Namespace) -> None:
     if args.validation_size is not None:
         size = int(args.validation_size) if args.validation_size >= 1 else args.validation_size
         splits = split_by_problem(step_rows, size, seed=args.seed)
-    for split, rows in splits.items():
-        rows.to_parquet(output / f"{split}.parquet")
+    for split in ("train", "validation"):
+        file = output / f"{split}.parquet"
+        file.unlink(missing_ok=True)  # a validation split of an earlier run would overlap with this training split
+        if split in splits:
+            splits[split].to_parquet(file)
     (output / "summary.json").write_text(
         json.dumps(
             {

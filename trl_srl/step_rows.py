@@ -1,0 +1,195 @@
+"""Step rows: what a row must be, what is counted of the rows that are not, and how rows are split.
+
+A *step row* is one training instance:
+
+    {"prompt": [{"role": "system", …}, {"role": "user", "content": "Problem:\\n…\\n\\nSolution so far:\\n…"}],
+     "expert_action": "6 + 1 = 7", "problem_id": "8a2f…", "step_index": 1, "num_steps": 3, "answer": "7"}
+"""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .prompts import Message, gold_completion, parse_completion
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict, IterableDataset
+
+    DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
+
+DROP_REASONS = {
+    "empty_problem": "trajectories whose problem is empty",
+    "too_few_steps": "trajectories without a step to learn (by default the last step is never a target)",
+    "empty_step": "trajectories with an empty step",
+    "wrong_label": "trajectories with a step labelled as wrong",
+    "duplicate": "step rows of a trajectory that was seen before",
+    "think_tag_in_step": "step rows whose expert action contains a think tag",
+    "empty_action": "step rows whose expert action is empty",
+    "title_only": "step rows whose step is only a title, which `title_hint` gives away",
+    "prompt_too_long": "step rows that `max_prompt_length` does not fit, even without earlier steps",
+}
+
+
+@dataclass
+class FormattingSummary:
+    """
+    What became of the data. For a stream it grows while the stream is read, and a second pass counts again.
+
+    Attributes:
+        rows (`int`): Step rows kept.
+        problems (`set[str]`): Ids of the problems that have a step row.
+        trimmed (`int`): Kept rows whose prompt leaves out earlier steps to fit `max_prompt_length`.
+        dropped (`Counter[str]`): Count for each reason of `DROP_REASONS`; what is counted, the reason's text says.
+    """
+
+    rows: int = 0
+    problems: set[str] = field(default_factory=set)
+    trimmed: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lines = [f"{self.rows:,} step rows from {len(self.problems):,} problems"]
+        if self.trimmed:
+            lines.append(f"{self.trimmed:,} of them leave out earlier steps to fit the length limit")
+        lines += [f"dropped {n:,} {DROP_REASONS[reason]} [{reason}]" for reason, n in sorted(self.dropped.items())]
+        return "\n".join(lines)
+
+    def count(self, drop_reason: str, problem_id: str, trimmed: bool = False) -> bool:
+        """Count one row and say whether it is kept."""
+        if drop_reason:
+            self.dropped[drop_reason] += 1
+            return False
+        self.rows += 1
+        self.problems.add(problem_id)
+        self.trimmed += trimmed
+        return True
+
+    def count_formatted(self, row: Mapping[str, Any]) -> bool:
+        return self.count(row["drop_reason"], row["problem_id"], row["omitted_steps"] > 0)
+
+
+def digest(value: Any) -> str:
+    """Short hash of a text or of JSON-like data, the same in every process and on every machine."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def column_names(dataset: "Dataset | IterableDataset") -> list[str]:
+    """Column names of a dataset that is not empty; a stream that does not know them is asked for its first row."""
+    first = next(iter(dataset), None)
+    names = dataset.column_names or list(first or {})
+    if first is None or not names:
+        raise ValueError("The dataset is empty: there is nothing to learn from. Check the path and the split.")
+    return names
+
+
+def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
+    """Whether a dataset holds step rows; raises `ValueError` if it holds neither step rows nor trajectory rows."""
+    columns = set(column_names(dataset))
+    if columns >= {"prompt", "expert_action"}:
+        return True
+    if not columns & {"problem", "prompt"} or not columns & {"steps", "completions"}:
+        raise ValueError(
+            f"Cannot find expert trajectories in the columns {sorted(columns)}. Needed: `problem` (a text) or "
+            "`prompt` (a text or chat messages), and `steps` (a list of texts, or of {'title', 'body'}) or "
+            "`completions` (TRL's stepwise type); or ready step rows with `prompt` and `expert_action`. Rename your "
+            "columns with `dataset.rename_columns`; cut a solution that is one text with trl_srl.split_solutions, or "
+            "with `trl-srl prepare --solution_column`."
+        )
+    return False
+
+
+def require_rows(rows: "Dataset", source: "Dataset", summary: FormattingSummary) -> None:
+    """Raise `ValueError`, with the reasons, if no row is left."""
+    if not len(rows):
+        raise ValueError(
+            f"No usable step row in {len(source):,} rows.\n{summary}\n"
+            + (
+                "A solution needs at least two steps, since the last one is no target; include_last_step=True makes "
+                "it one."
+                if summary.dropped["too_few_steps"]
+                else "The reasons above say what to mend in the data."
+            )
+        )
+
+
+def check_step_rows(
+    dataset: "DatasetT",
+    *,
+    max_prompt_length: int | None = None,
+    count_tokens: Callable[[list[Message]], int] | None = None,
+) -> "tuple[DatasetT, FormattingSummary]":
+    """
+    Check ready step rows: the expert's action inside the format must score exactly 1.0, and the prompt must fit.
+
+    Args:
+        dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
+            Rows with `prompt` (chat messages) and `expert_action`.
+        max_prompt_length, count_tokens (*optional*):
+            As in [`format_trajectories`]; a ready prompt that is too long is dropped, since its steps are not known.
+
+    Returns:
+        `tuple`: the usable rows with all their columns, and a [`FormattingSummary`].
+    """
+    from datasets import Dataset
+
+    summary = FormattingSummary()
+
+    def keep(row: Mapping[str, Any]) -> bool:
+        if not isinstance(row["prompt"], list) or not isinstance(row["expert_action"], str):
+            raise TypeError(
+                f"A step row needs `prompt` as chat messages and `expert_action` as a text, got "
+                f"{type(row['prompt']).__name__} and {type(row['expert_action']).__name__}. trl_srl.build_prompt "
+                "makes the messages."
+            )
+        reason = ""
+        if not row["expert_action"].strip():
+            reason = "empty_action"
+        elif parse_completion(gold_completion(row["expert_action"])) is None:
+            reason = "think_tag_in_step"
+        elif max_prompt_length is not None and count_tokens is not None:
+            reason = "prompt_too_long" if count_tokens(row["prompt"]) > max_prompt_length else ""
+        return summary.count(reason, row.get("problem_id") or digest(row["prompt"]))
+
+    if not isinstance(dataset, Dataset):
+        return dataset.filter(keep), summary
+    rows = dataset.select([place for place, row in enumerate(dataset) if keep(row)])
+    require_rows(rows, dataset, summary)
+    return rows, summary
+
+
+def split_by_problem(step_rows: "Dataset", validation_size: int | float, seed: int = 42) -> "DatasetDict":
+    """
+    Split step rows so that no problem is on both sides.
+
+    Args:
+        step_rows ([`~datasets.Dataset`]):
+            Rows with a `problem_id`.
+        validation_size (`int` or `float`):
+            Number of validation problems, or their share in (0, 1).
+        seed (`int`, *optional*, defaults to `42`):
+            Another seed gives another split. The order of the rows does not matter.
+
+    Returns:
+        [`~datasets.DatasetDict`]: `train` and `validation`.
+    """
+    from datasets import DatasetDict
+
+    ids = step_rows["problem_id"][:]
+    problems = sorted(set(ids))
+    count = validation_size if isinstance(validation_size, int) else round(validation_size * len(problems))
+    if not 0 < count < len(problems):
+        raise ValueError(
+            f"validation_size={validation_size} asks for {count} of {len(problems)} problems; both sides need at "
+            f"least one. Write a number from 1 to {len(problems) - 1}, or a share in (0, 1)."
+        )
+    validation = set(random.Random(seed).sample(problems, count))
+    return DatasetDict(
+        train=step_rows.select([i for i, problem in enumerate(ids) if problem not in validation]),
+        validation=step_rows.select([i for i, problem in enumerate(ids) if problem in validation]),
+    )
