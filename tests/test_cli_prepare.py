@@ -296,7 +296,7 @@ def test_steps_of_a_csv_file_are_one_text(fail, tmp_path):
     assert "--solution_column" in fail(str(tmp_path / "data.csv"))
 
 
-@pytest.mark.parametrize("size", ["0", "10", "-1", "0.001"])
+@pytest.mark.parametrize("size", ["0", "10", "-1", "0.001", "2.5", "inf", "nan"])
 def test_validation_size_that_leaves_a_side_empty(fail, write_rows, size):
     assert "both sides need at least one" in fail(write_rows(TEN), "--validation_size", size)
 

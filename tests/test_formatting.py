@@ -454,3 +454,19 @@ def test_formatted_rows_pass_the_check():
     checked, summary = check_step_rows(rows)
     assert checked.to_list() == rows.to_list()
     assert summary.dropped == {}
+
+
+def test_another_version_of_the_library_is_not_answered_from_the_cache(tmp_path, monkeypatch):
+    path = tmp_path / "data.parquet"
+    dataset(GOOD).to_parquet(path)
+    data = Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
+    before, _ = format_trajectories(data)
+    monkeypatch.setattr("trl_srl.prompts.SYSTEM_PROMPT", "Wording of the next release.")
+    after, _ = format_trajectories(data)
+    assert before[0]["prompt"][0]["content"] == SYSTEM_PROMPT
+    assert after[0]["prompt"][0]["content"] == "Wording of the next release."
+
+
+def test_a_gap_in_the_steps_is_an_empty_step():
+    rows, summary = format_trajectories(dataset(GOOD, {"problem": "P", "steps": ["a", None, "c"]}))
+    assert (len(rows), summary.dropped) == (2, {"empty_step": 1})

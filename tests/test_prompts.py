@@ -110,6 +110,7 @@ def test_messages_of_the_caller_are_not_changed():
         [{"role": "user", "content": None}],
         [{"role": "user", "content": [{"type": "text", "text": "P"}]}],
         ["P"],
+        ["P", {"role": "user", "content": "Q"}],
         3,
         None,
     ],

@@ -136,7 +136,7 @@ def test_split_keeps_the_order_of_the_rows():
 
 @pytest.mark.parametrize("size", [0, 10, 11, -1, 0.0, 0.04, 0.96, 1.0, 2.5])
 def test_split_needs_a_problem_on_both_sides(size):
-    with pytest.raises(ValueError, match=rf"validation_size={size} asks for .* of 10 problems.*from 1 to 9"):
+    with pytest.raises(ValueError, match=rf"validation_size={size} cannot split 10 problems.*from 1 to 9"):
         split_by_problem(TEN, size)
 
 
@@ -186,3 +186,8 @@ def test_no_usable_ready_step_row_is_an_error_that_speaks_of_step_rows():
     with pytest.raises(ValueError, match=r"No usable step row in 1 rows[^.]*\.(?s:.*)\[empty_action\]") as error:
         check_step_rows(dataset(ready("")))
     assert "include_last_step" not in str(error.value)  # ready step rows have no solution to cut
+
+
+def test_split_without_problem_ids_says_what_to_do():
+    with pytest.raises(ValueError, match=r"needs a column `problem_id`, found \['prompt'\]"):
+        split_by_problem(Dataset.from_dict({"prompt": ["a", "b"]}), 1)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .prompts import Message, build_prompt, gold_completion, parse_completion
-from .step_rows import FormattingSummary, column_names, digest, is_step_rows, require_rows
+from .step_rows import FormattingSummary, column_names, digest, is_step_rows, map_options, require_rows
 from .trajectories import Step, build_step
 
 
@@ -212,7 +212,7 @@ def format_trajectories(
         batched=True,
         remove_columns=columns,
         features=_features(),
-        **({"num_proc": num_proc, "desc": "Formatting step rows"} if isinstance(dataset, Dataset) else {}),
+        **(map_options("Formatting step rows", num_proc) if isinstance(dataset, Dataset) else {}),
     )
     internal = ["trajectory_id", "omitted_steps", "drop_reason"]
     if "answer" not in columns:

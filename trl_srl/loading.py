@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .step_rows import column_names
+from .step_rows import column_names, map_options
 from .trajectories import split_steps
 
 
@@ -103,5 +103,5 @@ def split_solutions(
         batched=True,
         remove_columns=names,
         features=features,
-        **({"num_proc": num_proc, "desc": "Cutting solutions"} if isinstance(dataset, Dataset) else {}),
+        **(map_options("Cutting solutions", num_proc) if isinstance(dataset, Dataset) else {}),
     )

@@ -74,13 +74,13 @@ def build_prompt(
     match problem:
         case str():
             messages = [{"role": "user", "content": problem}]
-        case [*_, {"role": "user", "content": str()}]:
+        case [*_, {"role": "user", "content": str()}] if all(isinstance(message, Mapping) for message in problem):
             messages = [dict(message) for message in problem]
         case _:
             messages = []
     if not messages:
         raise ValueError(
-            f"`prompt` must end with a user message whose content is a text, got {problem!r}. Write "
+            f"`prompt` must end with a user message whose content is a text, got {str(problem)[:200]!r}. Write "
             "[{'role': 'user', 'content': problem}], or give the problem as a plain text in a `problem` column."
         )
     system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
@@ -157,9 +157,7 @@ def completion_text(completion: str | Sequence[Mapping[str, str | None]], think_
 
 def is_think_prefilled(rendered_prompt: str) -> bool:
     """Whether a rendered prompt leaves the think block open, so that the completion starts inside the monologue."""
-    return rendered_prompt.rfind(THINK_OPEN) > rendered_prompt.rfind(
-        THINK_CLOSE
-    ) and rendered_prompt.rstrip().endswith(THINK_OPEN)
+    return rendered_prompt.rstrip().endswith(THINK_OPEN)
 
 
 def render_prompt(messages: Sequence[Message], tokenizer: Any, tokenize: bool = False, **template_kwargs: Any) -> Any:

@@ -88,6 +88,12 @@ def column_names(dataset: "Dataset | IterableDataset") -> list[str]:
     return names
 
 
+def map_options(description: str, num_proc: int | None) -> dict[str, Any]:
+    """Options of `datasets.Dataset.map` for our functions (an `IterableDataset` has none of them)."""
+    # The cache is keyed by a function's name, not by its code: after an update it would serve the rows of the old one.
+    return {"desc": description, "num_proc": num_proc, "load_from_cache_file": False}
+
+
 def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
     """Whether a dataset holds step rows; raises `ValueError` if it holds neither step rows nor trajectory rows."""
     columns = set(column_names(dataset))
@@ -180,13 +186,20 @@ def split_by_problem(step_rows: "Dataset", validation_size: int | float, seed: i
     """
     from datasets import DatasetDict
 
+    if "problem_id" not in step_rows.column_names:
+        raise ValueError(
+            f"Splitting by problem needs a column `problem_id`, found {sorted(step_rows.column_names)}. "
+            "format_trajectories makes it; for rows of your own, add one value for each problem."
+        )
     ids = step_rows["problem_id"][:]
     problems = sorted(set(ids))
-    count = validation_size if isinstance(validation_size, int) else round(validation_size * len(problems))
+    count = validation_size
+    if isinstance(count, float):
+        count = round(count * len(problems)) if 0 < count < 1 else 0
     if not 0 < count < len(problems):
         raise ValueError(
-            f"validation_size={validation_size} asks for {count} of {len(problems)} problems; both sides need at "
-            f"least one. Write a number from 1 to {len(problems) - 1}, or a share in (0, 1)."
+            f"validation_size={validation_size} cannot split {len(problems)} problems; both sides need at least one. "
+            f"Write a whole number from 1 to {len(problems) - 1}, or a share in (0, 1)."
         )
     validation = set(random.Random(seed).sample(problems, count))
     return DatasetDict(

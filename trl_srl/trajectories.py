@@ -271,7 +271,7 @@ def join_steps(steps: Iterable[Step]) -> str:
     return "".join(step.source for step in steps)
 
 
-def build_step(value: str | Mapping[str, str]) -> Step:
+def build_step(value: str | Mapping[str, str | None] | None) -> Step:
     """
     Builds a step that a user brought already cut. Its words stay as they are; a list marker in them is not removed.
 
@@ -284,7 +284,7 @@ def build_step(value: str | Mapping[str, str]) -> Step:
         `Step`: The stripped step. It is empty if `value` is: who makes the rows counts and reports that.
 
     Raises:
-        `TypeError`: If `value` is neither.
+        `TypeError`: If `value` is none of these.
 
     Example:
 
@@ -293,7 +293,7 @@ def build_step(value: str | Mapping[str, str]) -> Step:
     """
     title: str | None = ""
     match value:
-        case str(body):
+        case str() | None as body:
             pass
         case {"title": str() | None as title, "body": str() | None as body}:
             pass

@@ -8,6 +8,10 @@ from functools import partial
 from pathlib import Path
 
 
+def _count_or_share(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser = subparsers.add_parser(
         name,
@@ -41,7 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument("--max_prompt_length", type=int, help="longest prompt in tokens; needs --model")
     parser.add_argument(
         "--validation_size",
-        type=float,
+        type=_count_or_share,
         help="number of validation problems (1 or more), or their share (below 1); none by default",
     )
     parser.add_argument("--seed", type=int, default=42, help="seed of the validation split (default: 42)")
@@ -74,8 +78,11 @@ def run(args: argparse.Namespace) -> None:
             style = re.compile(args.split_regex, re.MULTILINE) if args.split_regex else args.style
         except re.error as error:
             raise ValueError(f"--split_regex {args.split_regex!r} is no regular expression: {error}.") from error
+        answer_column = args.answer_column
+        if answer_column is None and "answer" in dataset.column_names and args.solution_column != "answer":
+            answer_column = "answer"
         dataset = split_solutions(
-            dataset, args.solution_column, args.problem_column, args.answer_column, style=style, num_proc=args.num_proc
+            dataset, args.solution_column, args.problem_column, answer_column, style=style, num_proc=args.num_proc
         )
     else:
         renamed = {args.problem_column: "problem", args.answer_column: "answer"}
@@ -88,12 +95,11 @@ def run(args: argparse.Namespace) -> None:
         num_proc=args.num_proc,
         **limit,
     )
-    output = Path(args.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     splits = {"train": step_rows}
     if args.validation_size is not None:
-        size = int(args.validation_size) if args.validation_size >= 1 else args.validation_size
-        splits = split_by_problem(step_rows, size, seed=args.seed)
+        splits = split_by_problem(step_rows, args.validation_size, seed=args.seed)
+    output = Path(args.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
         file = output / f"{split}.parquet"
         file.unlink(missing_ok=True)  # a validation split of an earlier run would overlap with this training split
