@@ -19,7 +19,7 @@ from .trajectories import Step, join_steps, split_steps
 if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
-    from .evaluation import StepEvaluation, evaluate_steps
+    from .evaluation import StepEvaluation, evaluate_steps, generate_steps
     from .trainer import SRLTrainer
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ _LAZY = {
     "DynamicSamplingTrainer": "dynamic_sampling",
     "StepEvaluation": "evaluation",
     "evaluate_steps": "evaluation",
+    "generate_steps": "evaluation",
     "SRLTrainer": "trainer",
 }
 
@@ -46,6 +47,7 @@ __all__ = [
     "build_prompt",
     "evaluate_steps",
     "format_trajectories",
+    "generate_steps",
     "gold_completion",
     "join_steps",
     "load_rows",

@@ -98,11 +98,29 @@ def generate_steps(
     seed: int = 0,
 ) -> list[StepResult]:
     """
-    Let a model write the next step of every step row. Takes the arguments of [`evaluate_steps`].
+    Let a model write the next step of every step row.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            The model, on the device to use.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            Its tokenizer, with a chat template.
+        step_rows ([`~datasets.Dataset`]):
+            Rows with `prompt` and `expert_action`, of problems that were not trained on.
+        max_completion_length (`int`, *optional*, defaults to `256`):
+            Limit in tokens of a completion.
+        temperature (`float`, *optional*, defaults to `0.0`):
+            0 decodes greedily.
+        batch_size (`int`, *optional*, defaults to `16`):
+            Completions generated at once.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed for sampling.
 
     Returns:
         `list[StepResult]`: in the order of the rows.
     """
+    if not len(step_rows):
+        raise ValueError("There is no step row to evaluate.")
     if tokenizer.chat_template is None:
         raise ValueError(
             "The tokenizer has no chat template, so SRL's prompts cannot be rendered: use an instruct model."
@@ -162,46 +180,16 @@ def summarize_steps(results: Sequence[StepResult]) -> StepEvaluation:
 
 
 def evaluate_steps(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    step_rows: Dataset,
-    *,
-    max_completion_length: int = 256,
-    temperature: float = 0.0,
-    batch_size: int = 16,
-    seed: int = 0,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step_rows: Dataset, **settings: Any
 ) -> StepEvaluation:
     """
     Evaluate a model on step rows: it sees the expert's steps so far and writes the next one.
 
     Args:
-        model ([`~transformers.PreTrainedModel`]):
-            The model, on the device to use.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
-            Its tokenizer, with a chat template.
-        step_rows ([`~datasets.Dataset`]):
-            Rows with `prompt` and `expert_action`, of problems that were not trained on.
-        max_completion_length (`int`, *optional*, defaults to `256`):
-            Limit in tokens of a completion.
-        temperature (`float`, *optional*, defaults to `0.0`):
-            0 decodes greedily.
-        batch_size (`int`, *optional*, defaults to `16`):
-            Completions generated at once.
-        seed (`int`, *optional*, defaults to `0`):
-            Seed for sampling.
+        model, tokenizer, step_rows, **settings:
+            As in [`generate_steps`]: `max_completion_length`, `temperature`, `batch_size`, `seed`.
 
     Returns:
         [`StepEvaluation`].
     """
-    if not len(step_rows):
-        raise ValueError("There is no step row to evaluate.")
-    results = generate_steps(
-        model,
-        tokenizer,
-        step_rows,
-        max_completion_length=max_completion_length,
-        temperature=temperature,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    return summarize_steps(results)
+    return summarize_steps(generate_steps(model, tokenizer, step_rows, **settings))

@@ -129,12 +129,18 @@ def _collate(pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
 
 
 def _batches(pairs: Sequence[Pair], size: int, seed: int) -> Iterator[list[Pair]]:
-    """Batches of similar length, so that little is padded, shuffled anew in every pass, without end."""
-    ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
-    batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-    shuffle = random.Random(seed).shuffle
+    """
+    Shuffled batches without end. Sorting by length inside pools of four batches saves padding; sorting all pairs would
+    fill each batch from one template, which learns worse.
+    """
+    rng = random.Random(seed)
     while True:
-        shuffle(batches)
+        shuffled = rng.sample(pairs, len(pairs))
+        batches = []
+        for start in range(0, len(shuffled), 4 * size):
+            pool = sorted(shuffled[start : start + 4 * size], key=lambda pair: len(pair[0]) + len(pair[1]))
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        rng.shuffle(batches)
         yield from batches
 
 
