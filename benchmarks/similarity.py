@@ -119,7 +119,7 @@ def fibonacci_word(length: int) -> str:
 def periodic_pieces(period: str, shortest: int, longest: int, breaks: str, rng: random.Random) -> str:
     text = ""
     for mark in cycle(breaks):
-        text += (period * LONGEST)[rng.randrange(len(period)) :][: rng.randint(shortest, longest)] + mark
+        text += (period * longest)[rng.randrange(len(period)) :][: rng.randint(shortest, longest)] + mark
         if len(text) > LONGEST:
             return text[:LONGEST]
     raise AssertionError
@@ -152,6 +152,8 @@ def degenerate_pairs() -> dict[str, tuple[str, str]]:
             "".join("a" * i + "x" for i in range(1, 199)),
             "".join("a" * i + "y" for i in range(199)),
         ),
+        # The largest that difflib-fast is given: as long as runs can be without two equal blocks of 256 characters.
+        "runs of 510": ("a" * n, "".join(wide[2 * i] + "a" * 510 + wide[2 * i + 1] for i in range(n // 512))),
         "long blocks inside each other": (two_letters[:12000] + "x".join(blocks), other[:12000] + "y".join(blocks)),
         "pieces of 'ab…'": tuple(periodic_pieces("ab", 64, 200, marks, rng) for marks in ("xyz", "pqr")),
         "pieces of a period of 100": tuple(periodic_pieces(period, 64, 200, marks, rng) for marks in ("xyz", "pqr")),
