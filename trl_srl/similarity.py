@@ -26,8 +26,8 @@ except ImportError:  # it has no wheel for this platform
     difflib_fast = None
 
 MAX_LENGTH = 20_000  # characters (or words, or tokens) of each text that are compared
-_SHORT = 512
-_BLOCK = 256
+_SHORT = 512  # characters of both texts up to which difflib's own way is the quicker one, see `_fast_ratio`
+_BLOCK = 256  # see `_is_repetitive`
 
 
 def step_similarity(action: Sequence[Hashable], expert: Sequence[Hashable], *, autojunk: bool = False) -> float:
