@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "trl_srl"
 LAYERS = {
     "trajectories": 1,
+    "matching": 0,
     "similarity": 1,
     "prompts": 1,
     "rewards": 2,

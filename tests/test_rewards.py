@@ -126,6 +126,7 @@ def test_logged_metrics_count_a_malformed_completion_as_zero():
         "srl/similarity": pytest.approx(0.45),  # (1 + 0.8 + 0 + 0) / 4
         "srl/format_rate": 0.5,
         "srl/exact_step_rate": 0.25,
+        "srl/cut_rate": 0.0,
     }
 
 

@@ -9,7 +9,7 @@ from math import isnan, nan
 from typing import Any
 
 from .prompts import completion_text, parse_completion
-from .similarity import step_similarity
+from .similarity import MAX_LENGTH, step_similarities
 
 
 def step_similarity_reward(
@@ -48,7 +48,8 @@ def step_similarity_reward(
         log_extra, log_metric (`Callable`, *optional*):
             Passed by TRL. Columns logged: `action`, `expert_action`, `similarity` (NaN when malformed). Metrics
             logged: `srl/similarity`, `srl/exact_step_rate` (a malformed completion counts as 0 in both),
-            `srl/format_rate`, `srl/truncated_rate` (needs `completion_ids` and `eos_token_ids`).
+            `srl/format_rate`, `srl/cut_rate` (the action or the expert's step is longer than [`step_similarity`]
+            looks), `srl/truncated_rate` (needs `completion_ids` and `eos_token_ids`).
         **kwargs:
             Other columns of the dataset, ignored.
 
@@ -78,11 +79,14 @@ def step_similarity_reward(
         texts = [completion_text(completion, think_prefilled) for completion in completions]
     parsed = [parse_completion(text, think_prefilled) for text in texts]
     experts = [expert.strip() for expert in expert_action]
-    similarities = [
-        nan if completion is None else step_similarity(completion.action, expert)
+    pairs = [
+        (completion.action, expert)
         for completion, expert in zip(parsed, experts, strict=True)
+        if completion is not None
     ]
-    well_formed = [similarity for similarity in similarities if not isnan(similarity)]
+    well_formed = step_similarities([action for action, _ in pairs], [expert for _, expert in pairs])
+    in_order = iter(well_formed)
+    similarities = [nan if completion is None else next(in_order) for completion in parsed]
     if log_extra is not None:
         log_extra("action", ["" if completion is None else completion.action for completion in parsed])
         log_extra("expert_action", experts)
@@ -91,6 +95,7 @@ def step_similarity_reward(
         log_metric("srl/similarity", sum(well_formed) / len(texts))
         log_metric("srl/format_rate", len(well_formed) / len(texts))
         log_metric("srl/exact_step_rate", sum(similarity == 1.0 for similarity in similarities) / len(texts))
+        log_metric("srl/cut_rate", sum(max(map(len, pair)) > MAX_LENGTH for pair in pairs) / len(texts))
         if completion_ids is not None and eos_token_ids is not None:
             truncated = sum(not ids or ids[-1] not in eos_token_ids for ids in completion_ids)
             log_metric("srl/truncated_rate", truncated / len(texts))

@@ -4,12 +4,33 @@ M counts the characters in matching blocks (find the longest common block, then 
 length of both texts together. The paper computes it with `difflib`; so do we, with two choices it leaves open: `a` is
 the model's text and `b` the expert's, and `autojunk` is off. With difflib's default the number jumps as soon as the
 expert's step has 200 characters, and a policy can learn to use that.
+
+Up to `MAX_LENGTH` the number is difflib's, bit for bit. The way to it is not, because difflib takes a second for ten
+thousand characters and days for unlucky ones: the package difflib-fast counts most pairs, and `matching.py` those that
+difflib-fast would need too much memory for, or all of them where that package is missing. Neither keeps threads, locks
+or results between calls, so that forked and spawned workers and threads can score as they like.
 """
 
+import warnings
+from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
+from importlib import import_module
+from typing import Any
+
+from .matching import Expert, count_matches
 
 
-def step_similarity(action: str, expert: str) -> float:
+try:
+    difflib_fast: Any = import_module("difflib_fast")
+except ImportError:  # it has no wheel for this platform
+    difflib_fast = None
+
+MAX_LENGTH = 20_000  # characters (or words, or tokens) of each text that are compared
+_SHORT = 512  # characters of both texts up to which difflib's own way is the quicker one, see `_fast_ratio`
+_BLOCK = 256  # see `_is_repetitive`
+
+
+def step_similarity(action: Sequence[Hashable], expert: Sequence[Hashable], *, autojunk: bool = False) -> float:
     r"""
     Similarity 2M/T of two steps, in [0, 1], exactly as difflib counts it.
 
@@ -18,13 +39,16 @@ def step_similarity(action: str, expert: str) -> float:
     equal, hence 1.0. The order of the arguments matters slightly, as it does in difflib.
 
     Args:
-        action (`str`):
-            What the model wrote after its monologue.
-        expert (`str`):
-            The expert's step.
+        action (`str` or `Sequence`):
+            What the model wrote after its monologue: a text, or a sequence of words or token ids.
+        expert (`str` or `Sequence`):
+            The expert's step, in the same form.
+        autojunk (`bool`, *optional*, defaults to `False`):
+            For comparison only: the number that `SequenceMatcher` gives by default, computed by difflib itself.
 
     Returns:
-        `float`: 2M/T, 1.0 only for equal texts.
+        `float`: 2M/T, 1.0 only for equal texts. Of a text longer than `MAX_LENGTH` (20,000) only the beginning is
+        searched for blocks, while T still counts all of it: what was cut off counts as different.
 
     Example:
 
@@ -32,9 +56,108 @@ def step_similarity(action: str, expert: str) -> float:
     >>> from trl_srl import step_similarity
     >>> step_similarity("x = 3", "x = 4")  # M = 4 ("x = "), T = 10
     0.8
-    >>> step_similarity("x = 3", "x = 3")
-    1.0
+    >>> step_similarity("x = 3".split(), "x = 4".split())  # in words: M = 2, T = 6
+    0.6666666666666666
 
     ```
     """
-    return SequenceMatcher(None, action, expert, autojunk=False).ratio()
+    if autojunk:
+        warnings.warn(
+            "autojunk=True is difflib's default, not SRL's reward: as soon as the expert's step has 200 characters, "
+            "those that make up more than 1 % of it are ignored, so the number jumps at a length that a policy can "
+            "learn to use, and the time is not bounded. Leave it out except to compare.",
+            stacklevel=2,
+        )
+        return SequenceMatcher(None, action, expert, autojunk=True).ratio()
+    return step_similarities([action], [expert])[0]
+
+
+def step_similarities(actions: Sequence[Sequence[Hashable]], experts: Sequence[Sequence[Hashable]]) -> list[float]:
+    """
+    [`step_similarity`] of many steps: the rollouts of a group share what is made of their expert's step, and what
+    occurs twice is compared once.
+
+    Args:
+        actions (`list[str]` or `list[Sequence]`):
+            N actions.
+        experts (`list[str]` or `list[Sequence]`):
+            The N expert actions.
+
+    Returns:
+        `list[float]`: N similarities.
+
+    Example:
+
+    ```python
+    >>> from trl_srl.similarity import step_similarities
+    >>> step_similarities(["x = 3", "x = 4", "x = 3"], ["x = 4"] * 3)
+    [0.8, 1.0, 0.8]
+
+    ```
+    """
+    pairs = [(_hashable(action), _hashable(expert)) for action, expert in zip(actions, experts, strict=True)]
+    groups: dict[Sequence[Hashable], dict[Sequence[Hashable], float]] = {}
+    for action, expert in pairs:
+        groups.setdefault(expert, {})[action] = 1.0
+    for expert, similarities in groups.items():
+        different = [action for action in similarities if action != expert]
+        matches = _count([action[:MAX_LENGTH] for action in different], expert[:MAX_LENGTH])
+        for action, count in zip(different, matches, strict=True):
+            similarities[action] = 2.0 * count / (len(action) + len(expert))
+    return [groups[expert][action] for action, expert in pairs]
+
+
+def _hashable(sequence: Sequence[Hashable]) -> Sequence[Hashable]:
+    return sequence if isinstance(sequence, str) else tuple(sequence)
+
+
+def _count(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> list[int]:
+    """M of each of the actions with one expert."""
+    if difflib_fast is not None:
+        texts, text = _as_texts(actions, expert)
+        if not _is_repetitive(text):
+            return [round(_fast_ratio(other, text) * (len(other) + len(text)) / 2) for other in texts]
+    named = Expert(expert)
+    return [count_matches(action, named) for action in actions]
+
+
+def _fast_ratio(action: str, expert: str) -> float:
+    # `ratio` may go difflib's own way: quick for short texts, several seconds at 10,000 characters. `Rationer.ratio`
+    # always goes through its suffix automaton. Both stay in this thread; the batch functions of difflib-fast start a
+    # pool of threads, for which a child forked later waits for ever.
+    if len(action) + len(expert) <= _SHORT:
+        return difflib_fast.ratio(action, expert)
+    return difflib_fast.Rationer("cpu").ratio(action, expert)
+
+
+def _is_repetitive(expert: str) -> bool:
+    """
+    Whether difflib-fast might need more than 2 kB for each character of an expert's text.
+
+    Its version 0.4 keeps a list of the occurrences of every stretch that has more than 256 of them, four bytes each:
+    for "ababab…" that is quadratic, 766 MB at 20,000 characters. But if the text, cut into blocks of 256, has no
+    block twice, then a stretch of 511 or more characters occurs at most 256 times: each occurrence contains one of the
+    blocks whole, at an offset from 0 to 255, and two with the same offset would contain the same block. So only
+    stretches of at most 510 characters have lists, and each place of the text is in at most 510 of them.
+    """
+    blocks = [expert[start : start + _BLOCK] for start in range(0, len(expert) - _BLOCK + 1, _BLOCK)]
+    return len(set(blocks)) < len(blocks)
+
+
+def _as_texts(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> tuple[list[str], str]:
+    """Texts as they are; tokens, or texts with lone surrogates, as one character for each of the expert's tokens."""
+    texts = [sequence for sequence in (*actions, expert) if isinstance(sequence, str) and _is_utf8(sequence)]
+    if len(texts) <= len(actions):
+        code: dict[Hashable, str] = {}
+        for token in expert:
+            code.setdefault(token, chr(len(code) + 1))  # at most MAX_LENGTH of them, which is below the surrogates
+        texts = ["".join([code.get(token, "\0") for token in sequence]) for sequence in (*actions, expert)]
+    return texts[:-1], texts[-1]
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether Rust can hold it: a text without lone surrogates, which byte-level models can produce."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -50,7 +50,8 @@ class SRLTrainer(DynamicSamplingTrainer):
             `callbacks`, …
 
     Logged with every reward, in evaluation as `eval_srl/…`: `srl/similarity`, `srl/format_rate`,
-    `srl/exact_step_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look at both.
+    `srl/exact_step_rate`, `srl/cut_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look
+    at both.
 
     Example:
 

@@ -1,0 +1,311 @@
+"""Both ways to 2M/T, difflib-fast and matching.py, are difflib's number bit for bit and bounded for any input."""
+
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from difflib import SequenceMatcher
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trl_srl import similarity, step_similarity
+from trl_srl.matching import Expert, count_matches
+from trl_srl.similarity import MAX_LENGTH, step_similarities
+
+
+ROOT = Path(__file__).parents[1]
+PLANES = [0x0, 0x80, 0x300, 0x4E00, 0xD800, 0xDC00, 0xE000, *(plane << 16 for plane in range(1, 17))]
+
+
+@pytest.fixture(params=["difflib-fast", "own"])
+def path(request, monkeypatch):
+    """Each test runs on both paths, whatever is installed by default."""
+    if request.param == "own":
+        monkeypatch.setattr(similarity, "difflib_fast", None)
+    else:
+        pytest.importorskip("difflib_fast")
+    return request.param
+
+
+def degenerate_pairs():
+    """The pairs that the benchmark reports on."""
+    spec = spec_from_file_location("benchmark", ROOT / "benchmarks" / "similarity.py")
+    benchmark = module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    return benchmark.degenerate_pairs()
+
+
+def difflib_ratio(action, expert, autojunk=False):
+    return SequenceMatcher(None, action, expert, autojunk=autojunk).ratio()
+
+
+def own_ratio(action, expert):
+    length = len(action) + len(expert)
+    return 2.0 * count_matches(action, Expert(expert)) / length if length else 1.0
+
+
+@pytest.mark.parametrize(
+    ("action", "expert", "matches"),
+    [
+        ("", "", 0),
+        ("", "abc", 0),
+        ("abc", "", 0),
+        ("abc", "abc", 3),
+        ("abxcd", "abcd", 4),  # "ab", then "cd" to its right
+        ("abcd", "cdab", 2),  # of two blocks of equal length the first in `a`: "ab", and nothing beside it
+        ("xaby", "abyab", 3),  # "aby"
+        ("abab", "ab", 2),  # the first "ab" of `a`
+        ("ab", "abab", 2),
+        ("aab", "aba", 2),  # "ab" at a[1]; its left is "a" against nothing
+        ("tide", "diet", 1),  # "t" comes first in `a` and last in `b`: nothing to its right
+        ("diet", "tide", 2),  # "d", then "e"
+        ("abcXdefYgh", "abcPdefQgh", 8),  # blocks of 3, 3 and 2: two of the same length, one shorter
+        ("XabYcd", "abcd", 4),
+        ("ab" * 750, "a" * 1500, 750),  # every "a" of its own
+        ("a" * 1500, "ab" * 750, 750),
+        ("a" * 5000, "a" * 4999, 4999),
+        ("a" * 17, "a" * 7, 7),  # lengths between two powers of two
+        ([1, 2, 3], [2, 3, 4], 2),
+        (["x", "=", "3"], ("x", "=", "4"), 2),
+        ("abc", ["a", "b", "c"], 3),
+    ],
+)
+def test_by_hand(action, expert, matches, path):
+    length = len(action) + len(expert)
+    assert step_similarity(action, expert) == (2.0 * matches / length if length else 1.0)
+    assert count_matches(action, Expert(expert)) == matches
+
+
+def random_pair(rng):
+    """A pair of one of the kinds that go wrong in different ways."""
+    kind = rng.randrange(8)
+    letters = "ab" if rng.random() < 0.3 else "abcdefgh \n"[: rng.randint(1, 10)]
+    if kind == 0:  # small alphabets
+        return tuple("".join(rng.choices(letters, k=rng.randrange(60))) for _ in range(2))
+    if kind == 1:  # periodic, with defects
+        period = "".join(rng.choices("abc", k=rng.randint(1, 6)))
+        texts = []
+        for _ in range(2):
+            text = list(period * rng.randint(1, 60))
+            for _ in range(rng.randrange(4)):
+                text[rng.randrange(len(text))] = rng.choice("abcx")
+            texts.append("".join(text))
+        return tuple(texts)
+    if kind == 2:  # shared beginnings and ends
+        parts = ["".join(rng.choices(letters, k=rng.randrange(40))) for _ in range(4)]
+        return parts[0] + parts[1] + parts[2], parts[0] + parts[3] + parts[2]
+    if kind == 3:  # around difflib's 200
+        return tuple("".join(rng.choices(letters + "xyz", k=rng.choice([199, 200, 201]))) for _ in range(2))
+    if kind == 4:  # all planes, surrogates among them
+        alphabet = [chr(rng.choice(PLANES) + rng.randrange(3)) for _ in range(rng.randint(1, 12))]
+        return tuple("".join(rng.choices(alphabet, k=rng.randrange(50))) for _ in range(2))
+    if kind == 5:  # tokens
+        return tuple(rng.choices(range(rng.randint(1, 30)), k=rng.randrange(60)) for _ in range(2))
+    if kind == 6:  # the same parts in another order
+        parts = ["".join(rng.choices(letters, k=rng.randint(1, 12))) for _ in range(rng.randint(1, 8))]
+        return "".join(parts), "".join(rng.sample(parts, len(parts)))
+    text = "".join(rng.choices(letters, k=rng.randrange(300)))  # a copy with changes
+    return "".join(rng.choice(letters) if rng.random() < 0.1 else letter for letter in text), text
+
+
+def check(rng, pairs):
+    for _ in range(pairs):
+        action, expert = random_pair(rng)
+        expected = difflib_ratio(action, expert)
+        assert step_similarity(action, expert) == expected, (action, expert)
+        assert own_ratio(action, expert) == expected, (action, expert)
+
+
+def test_equals_difflib():
+    check(random.Random(0), 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_equals_difflib_over_many_pairs(seed):
+    check(random.Random(100 + seed), 3000)
+
+
+ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
+REPEATS = st.lists(st.sampled_from(["ab", "a", "abc", "x"]), max_size=40).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(ANY_TEXT, REPEATS), st.one_of(ANY_TEXT, REPEATS))
+def test_equals_difflib_on_what_hypothesis_finds(action, expert):
+    assert step_similarity(action, expert) == own_ratio(action, expert)
+    assert step_similarity(action, expert) == difflib_ratio(action, expert)
+
+
+@settings(max_examples=100, deadline=None)
+@given(*[st.lists(st.sampled_from([0, "", None, 1.5, "token", (1, 2)]), max_size=30)] * 2)
+def test_equals_difflib_on_tokens(action, expert):
+    assert step_similarity(action, expert) == own_ratio(action, expert)
+    assert step_similarity(action, expert) == difflib_ratio(action, expert)
+
+
+@pytest.mark.parametrize(
+    ("expert", "repetitive"),
+    [
+        ("ab" * 255, False),  # 510 characters: one whole block
+        ("ab" * 256, True),  # two equal blocks
+        ("a" * 255 + "b" + "a" * 256, False),  # the blocks differ
+        ("", False),
+        (" " * 20_000, True),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 5000))), False),
+    ],
+)
+def test_experts_that_difflib_fast_would_need_much_memory_for(expert, repetitive):
+    assert similarity._is_repetitive(expert) is repetitive
+
+
+def most_occurrences(text, length):
+    return max(Counter(text[start : start + length] for start in range(len(text) - length + 1)).values())
+
+
+def test_no_other_expert_repeats_a_long_stretch_often():
+    """What the memory of difflib-fast hangs on, for the worst text that the rule lets through."""
+    runs = degenerate_pairs()["runs of 510"][1]
+    assert not similarity._is_repetitive(runs)
+    assert most_occurrences(runs, 511) <= 256 < most_occurrences(runs, 500)
+    for period in (1, 2, 3, 7, 255, 257):
+        text = "".join(random.Random(period).choices("abc", k=period)) * MAX_LENGTH
+        length = max(n for n in range(511, MAX_LENGTH, 255) if not similarity._is_repetitive(text[:n]))
+        assert most_occurrences(text[:length], 511) <= 256
+
+
+@pytest.mark.parametrize("which", ["with", "without"])
+def test_degenerate_pairs_are_bounded(which):
+    """Pairs of up to 20,000 × 20,000 characters: at most 1 s of CPU and 300 MB each, in a process of its own."""
+    code = (
+        "import json, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from benchmarks import similarity as b\n"
+        "for name, pair in b.degenerate_pairs().items():\n"
+        "    call = lambda: b.step_similarity(*pair)\n"
+        "    start = b.process_time()\n"
+        "    number = (b.without_difflib_fast(call) if sys.argv[2] == 'without' else call)()\n"
+        "    print(json.dumps([name, number, b.process_time() - start, b.peak_memory()]))\n"
+    )
+    command = [sys.executable, "-c", code, str(ROOT), which]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    results = [json.loads(line) for line in output.splitlines()]
+    numbers = {name: number for name, number, _, _ in results}
+    assert len(numbers) == 42
+    assert numbers["'ab' * n, 'a' * n"] == 0.5
+    assert numbers["one letter"] == 2 * 19_999 / 39_999
+    assert numbers["20,000 different characters"] == 2 * 19_999 / 40_000
+    assert numbers["letters with a dot after each"] == 2 * 10_000 / 29_999
+    assert numbers["lone surrogates"] == 2 * 10_000 / 40_000
+    # Twice the documented second, because other work may run beside the tests.
+    assert [(name, seconds) for name, _, seconds, _ in results if seconds > 2] == []
+    assert max(megabytes for *_, megabytes in results) < 300
+
+
+def test_both_paths_agree_on_the_degenerate_pairs(monkeypatch):
+    pairs = {name: (action[:3000], expert[:3000]) for name, (action, expert) in degenerate_pairs().items()}
+    default = {name: step_similarity(*pair) for name, pair in pairs.items()}
+    monkeypatch.setattr(similarity, "difflib_fast", None)
+    assert {name: step_similarity(*pair) for name, pair in pairs.items()} == default
+
+
+def test_batch(path):
+    actions = ["x = 3", "x = 4", "x = 3", "", "\ud83d", "x = 4"]
+    experts = ["x = 4", "x = 4", "x = 4", "x = 4", "x = 4", "y"]
+    assert step_similarities(actions, experts) == [0.8, 1.0, 0.8, 0.0, 0.0, 0.0]
+    assert step_similarities([], []) == []
+    assert step_similarities([[1, 2], "ab"], [[1, 3], "ab"]) == [0.5, 1.0]
+
+
+def test_batch_compares_what_occurs_twice_once(monkeypatch):
+    compared = []
+    count = similarity._count
+    monkeypatch.setattr(similarity, "_count", lambda *pair: compared.append(pair) or count(*pair))
+    step_similarities(["a", "b", "a", "c", "e", "e"], ["e", "e", "e", "f", "e", "f"])
+    assert compared == [(["a", "b"], "e"), (["c", "e"], "f")]  # "e" and "e" are equal: nothing to compare
+
+
+def test_as_many_experts_as_actions():
+    with pytest.raises(ValueError, match="zip"):
+        step_similarities(["x"], ["x", "y"])
+
+
+def test_longer_texts_are_cut_and_what_is_cut_counts_as_different(path):
+    text = "ab" + "c" * (MAX_LENGTH - 2)
+    assert step_similarity(text, text + "d") == 2 * MAX_LENGTH / (2 * MAX_LENGTH + 1)  # difflib's number still
+    assert step_similarity(text + "x" * MAX_LENGTH, text) == 2 / 3
+    assert step_similarity(text + "d", text + "d") == 1.0  # equal is equal
+    assert step_similarity("z" * MAX_LENGTH + "ab", "ab") == 0.0  # "ab" is not seen
+    assert step_similarity([1] * 3 * MAX_LENGTH, [1] * MAX_LENGTH) == 0.5
+
+
+def test_cut_rate_is_logged():
+    from trl_srl import step_similarity_reward
+
+    metrics = {}
+    long = "<think></think>" + "x" * (MAX_LENGTH + 1)
+    completions = [long, "<think></think>" + "x" * MAX_LENGTH, "x", "<think></think>x"]
+    step_similarity_reward(completions, ["x", "x", "x", "x"], log_metric=metrics.__setitem__)
+    assert metrics["srl/cut_rate"] == 0.25
+
+
+def test_autojunk_is_difflibs_number_with_a_warning():
+    action, expert = "b" + "ab" * 100, "ab" * 100
+    with pytest.warns(UserWarning, match="not SRL's reward"):
+        assert step_similarity(action, expert, autojunk=True) == difflib_ratio(action, expert, autojunk=True) == 0.0
+    assert step_similarity(action, expert) == 2 * 200 / 401
+
+
+def test_words(path):
+    action, expert = "the answer is 41", "the answer is 42"
+    assert step_similarity(action.split(), expert.split()) == 0.75
+    assert step_similarity(action, expert) == 30 / 32
+
+
+TEXT = "So 48 / 2 = 24 clips in May. " * 40
+EXPECTED = 2 * 1160 / (1160 + 1161)
+
+
+def in_worker(_):
+    return step_similarities([TEXT] * 3, [TEXT + "x"] * 3) == [EXPECTED] * 3 and step_similarity("ab" * 400, "a" * 700)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_after_use_in_the_parent(method, path):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this platform")
+    assert in_worker(0) == 2 * 400 / 1500
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map_async(in_worker, range(4)).get(timeout=60) == [2 * 400 / 1500] * 4
+
+
+def test_threads(path):
+    rng = random.Random(3)
+    pairs = [random_pair(rng) for _ in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda pair: step_similarity(*pair), pairs)) == [difflib_ratio(*pair) for pair in pairs]
+
+
+def test_datasets_map_with_processes(path):
+    from datasets import Dataset
+
+    in_worker(0)
+    rows = Dataset.from_dict({"action": ["x = 3", "x = 4"] * 4, "expert": ["x = 4"] * 8})
+    scored = rows.map(lambda row: {"similarity": step_similarity(row["action"], row["expert"])}, num_proc=2)
+    assert scored["similarity"][:] == [0.8, 1.0] * 4
+
+
+def test_the_package_works_without_difflib_fast():
+    code = (
+        "import sys; sys.modules['difflib_fast'] = None\n"
+        "from trl_srl import step_similarity, similarity\n"
+        "print(similarity.difflib_fast, step_similarity('x = 3', 'x = 4'))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "None 0.8\n"
