@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-slow lint benchmark clean
+.PHONY: demo test test-slow lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

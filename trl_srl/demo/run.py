@@ -43,7 +43,7 @@ class DemoSettings:
 
     problems: str = "gsm_symbolic"
     seed: int = 0
-    max_steps: int = 50
+    max_steps: int = 60
     num_problems: int = 600
     num_held_out: int = 150
     prompts_per_step: int = 16
@@ -219,7 +219,7 @@ def run_demo(
     *,
     model: str | None = None,
     problems: str = "gsm_symbolic",
-    max_steps: int = 50,
+    max_steps: int = 60,
     seed: int = 0,
     cache_dir: str | Path | None = None,
     console: Console | None = None,
@@ -235,7 +235,7 @@ def run_demo(
             model is built on the CPU and cached; no other model gets a format warm start.
         problems (`str`, *optional*, defaults to `"gsm_symbolic"`):
             `"gsm_symbolic"` or `"champ"`.
-        max_steps (`int`, *optional*, defaults to `50`):
+        max_steps (`int`, *optional*, defaults to `60`):
             Training steps.
         seed (`int`, *optional*, defaults to `0`):
             Decides problems, split and training; not the tiny model, which is built once.

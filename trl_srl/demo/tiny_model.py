@@ -1,4 +1,4 @@
-"""A tiny chat model of our own, built on a CPU in about two minutes: a tokenizer, a Qwen2 of 0.7 million parameters,
+"""A tiny chat model of our own, built on a CPU in about a minute: a tokenizer, a Qwen2 of 0.7 million parameters,
 and a short *format warm start*.
 
 SRL needs a student that already follows the format sometimes. The warm start is supervised learning on gsm_symbolic
@@ -46,7 +46,7 @@ class TinyModelSettings:
     vocab_size: int = 2048
     hidden_size: int = 128
     num_layers: int = 3
-    warm_start_steps: int = 700
+    warm_start_steps: int = 400
     batch_size: int = 16
     learning_rate: float = 3e-3
 
