@@ -62,3 +62,19 @@ def test_the_trainer_generates_what_the_simulation_says(acceptance, max_rounds):
     assert len(run.rounds) > 8  # there were refills
     assert run.trained <= 32
     assert 0 < run.tokens <= sum(run.rounds) * 4 * 8
+
+
+def test_both_trainers_of_the_overhead_benchmark_do_the_same_work():
+    """Equal weights, equal tokens, nothing refilled: `run_pairs` raises otherwise."""
+    from benchmarks.overhead import run_pairs
+
+    theirs, ours, _ = run_pairs("tiny", pairs=2, warmup=1)
+    assert len(theirs) == len(ours) == 2
+    assert all(seconds.cpu > 0 for seconds in theirs + ours)
+
+
+def test_the_interval_of_a_median_by_hand():
+    from benchmarks.overhead import median_interval
+
+    # 25 values: order statistics 12.5 -+ 0.98 * 5, that is the 8th and the 18th from the bottom (0-based 7 and 17)
+    assert median_interval([float(i) for i in range(25)]) == (12.0, 7.0, 17.0)
