@@ -80,3 +80,18 @@ def test_trl_s_underscore_names_stay_in_two_files(path):
 def test_light_modules_import_no_torch(module):
     code = f"import sys, {module}; print({{'torch', 'trl', 'transformers', 'datasets'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_the_command_line_s_help_imports_little():
+    """What keeps `trl-srl --help` quick (benchmarks/overhead.py times it): the commands bring the heavy packages."""
+    code = (
+        "import sys\n"
+        "from trl_srl.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('\\n', len(sys.modules), *sorted({m.partition('.')[0] for m in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, *packages = done.stdout.splitlines()[-1].split()
+    assert "usage: trl-srl" in done.stdout
+    assert not {"torch", "trl", "transformers", "datasets", "numpy", "accelerate", "pandas"} & set(packages)
+    assert int(count) < 250  # 124 with Python 3.11; PyTorch alone brings more than a thousand
