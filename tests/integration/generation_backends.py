@@ -78,3 +78,5 @@ if __name__ == "__main__":
     model_folder, output_folder, rollouts, *runs = sys.argv[1:]
     for name in runs:
         train(name, model_folder, Path(output_folder), int(rollouts))
+    PartialState().wait_for_everyone()
+    PartialState().destroy_process_group()  # or a rank may abort because the other one has left
