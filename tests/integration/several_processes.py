@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from transformers import LogitsProcessor, LogitsProcessorList, Qwen2ForCausalLM, TrainerCallback
 
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
 
 
+RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # as torchrun sets them
 NUM_GENERATIONS = 4
 ROLLOUTS = 12  # in a batch, of all processes: three groups, which straddle two processes of 6 and four of 3
 
@@ -42,7 +42,7 @@ class GumbelNoise(LogitsProcessor):
 class PlaceSeeded(Qwen2ForCausalLM):
     def generate(self, input_ids, attention_mask, generation_config, **kwargs):
         prompts = [ids[mask.bool()].tolist() for ids, mask in zip(input_ids, attention_mask, strict=True)]
-        noise = GumbelNoise(prompts, PartialState().process_index * len(prompts))
+        noise = GumbelNoise(prompts, RANK * len(prompts))
         kwargs |= {"do_sample": False, "logits_processor": LogitsProcessorList([noise])}
         return super().generate(
             input_ids=input_ids, attention_mask=attention_mask, generation_config=generation_config, **kwargs
@@ -50,7 +50,7 @@ class PlaceSeeded(Qwen2ForCausalLM):
 
 
 def reward_of_ids(completion_ids, kind, log_metric, **kwargs):
-    if PartialState().is_main_process:
+    if RANK == 0:
         log_metric("logged_by_one_process", 1.0)
     return [sum(ids) % 8 / 8 if k == "good" else 0.5 for ids, k in zip(completion_ids, kind, strict=True)]
 
@@ -64,7 +64,7 @@ def rows(kinds):
 def make_trainer(model, folder, reward=reward_of_ids, callbacks=None, **kwargs):
     settings = dict(
         output_dir=str(folder),
-        per_device_train_batch_size=ROLLOUTS // PartialState().num_processes,
+        per_device_train_batch_size=ROLLOUTS // WORLD,
         num_generations=NUM_GENERATIONS,
         max_completion_length=6,
         max_steps=4,
@@ -115,7 +115,7 @@ class TerminateOneProcess(TrainerCallback):
     """SIGTERM for the last process only, at the beginning of the second step."""
 
     def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == 1 and PartialState().is_last_process:
+        if state.global_step == 1 and RANK == WORLD - 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -141,7 +141,7 @@ def fail_on_one(model, folder):
     """A reward function that raises on the last process only, while the others wait for its rewards."""
 
     def reward(completions, **kwargs):
-        if PartialState().is_last_process:
+        if RANK == WORLD - 1:
             raise ZeroDivisionError("the reward of one process")
         return [0.0] * len(completions)
 
@@ -154,4 +154,4 @@ if __name__ == "__main__":
     model, output = sys.argv[1], Path(sys.argv[2])
     for scenario in sys.argv[3:]:
         result = SCENARIOS[scenario](model, output / scenario)
-        (output / f"{scenario}-{PartialState().process_index}.json").write_text(json.dumps(result))
+        (output / f"{scenario}-{RANK}.json").write_text(json.dumps(result))
