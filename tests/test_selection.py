@@ -210,7 +210,7 @@ YES, NO, SOME = [True, True], [False, False], [True, False]
         ([-1.0, 0.9], NO, SOME, None),
         ([NAN, NAN], NO, NO, "unscored"),
         ([NAN, 0.5], NO, NO, "unscored"),
-        ([NAN, NAN], YES, NO, "truncated"),  # as when a reward function scores no completion that was cut off
+        ([NAN, NAN], YES, YES, "unscored"),  # whatever else they are: that nothing was scored comes first
     ],
 )
 def test_dropped_reason(rewards, truncated, bad_format, reason):

@@ -25,7 +25,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler, get_config_model_id
 
 from .config import DynamicSamplingConfig
-from .interruptions import SaveOnSigterm, mark_complete, mark_incomplete, newest_complete, read_marker, why_incomplete
+from .interruptions import SaveOnSigterm, choose_checkpoint, mark_complete, mark_incomplete, read_marker
 from .prompt_stream import PromptStream
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, refill_size, select_groups
@@ -66,9 +66,9 @@ class DynamicSamplingTrainer(GRPOTrainer):
     gathered rewards, so every process takes the same ones. A run that was killed continues from its newest complete
     checkpoint as if nothing had happened, and SIGTERM leaves such a checkpoint behind.
 
-    Logged: `dynamic_sampling/{refill_rounds, groups_generated, acceptance, filled, surplus, dropped/bad_format,
-    dropped/truncated, dropped/unscored, dropped/low_std}` (groups for each batch). `reward*` describe the trained groups,
-    `reward_all_groups` everything sampled; what reward functions log as metrics describes everything sampled too.
+    Logged: `dynamic_sampling/{refill_rounds, groups_generated, acceptance, filled, surplus, dropped/unscored,
+    dropped/truncated, dropped/bad_format, dropped/low_std}` (groups for each batch). `reward*` describe the trained
+    groups, `reward_all_groups` everything sampled; so does what reward functions log as metrics.
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`] or `PeftModel`):
@@ -168,26 +168,14 @@ class DynamicSamplingTrainer(GRPOTrainer):
             )
 
     def _find_checkpoint(self, wanted: str | bool | None) -> str | None:
-        """The complete checkpoint to resume from, as the main process sees it."""
+        """The complete checkpoint to resume from, on every process the one that the main process sees."""
         if not wanted:
             return None
-        output_dir = Path(self.args.output_dir)
-        if wanted is True:
-            found, passed_over = newest_complete(output_dir)
-        else:
-            found, why = Path(wanted), why_incomplete(Path(wanted))
-            passed_over = {found: why} if why else {}
-        found, passed_over = broadcast_object_list([found, passed_over])
-        lacks = "; ".join(f"{folder}: {why}" for folder, why in passed_over.items())
+        found, message = broadcast_object_list(list(choose_checkpoint(wanted, Path(self.args.output_dir))))
         if found is None:
-            raise ValueError(f"There is no complete checkpoint in {output_dir} to resume from. {lacks}".strip())
-        if found in passed_over:
-            raise ValueError(
-                f"Cannot resume from an incomplete checkpoint. {lacks}. Name another one, or write "
-                "resume_from_checkpoint=True for the newest complete one."
-            )
-        if passed_over:
-            logger.warning(f"Resuming from {found}. Passed over as incomplete: {lacks}.")
+            raise ValueError(message)
+        if message:
+            logger.warning(message)
         return str(found)
 
     @cached_property
@@ -206,8 +194,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
             rewards_N_F = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         except Exception as error:
             error.add_note(
-                f"This happened while {', '.join(self.reward_func_names)} scored {len(completions)} completions at step "
-                f"{self.state.global_step}. A reward function returns a list with one number, or None, for each."
+                f"This happened while {', '.join(self.reward_func_names)} scored {len(completions)} completions at "
+                f"step {self.state.global_step}. A reward function returns a list with one number, or None, for each."
             )
             raise
         infinite = rewards_N_F.isinf()
@@ -217,8 +205,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 self._warned_infinite = True
                 names = [n for n, i in zip(self.reward_func_names, infinite.any(0).tolist(), strict=True) if i]
                 logger.warning(
-                    f"Infinite rewards from {', '.join(names)} at step {self.state.global_step}: those completions are "
-                    "left out, as if every reward function had returned None. This is said once."
+                    f"Infinite rewards from {', '.join(names)} at step {self.state.global_step}: those completions "
+                    "are left out, as if every reward function had returned None. This is said once."
                 )
             rewards_N_F = rewards_N_F.masked_fill(infinite.any(1, keepdim=True), torch.nan)
         return rewards_N_F

@@ -60,6 +60,27 @@ def newest_complete(output_dir: Path) -> tuple[Path | None, dict[Path, str]]:
     return None, passed_over
 
 
+def choose_checkpoint(wanted: str | bool, output_dir: Path) -> tuple[Path | None, str]:
+    """
+    The checkpoint to resume from: the one named, or for `True` the newest complete one in `output_dir`.
+
+    With it, what was passed over; None with the reason if there is none to resume from.
+    """
+    if isinstance(wanted, str):
+        why = why_incomplete(Path(wanted))
+        if why is None:
+            return Path(wanted), ""
+        return None, (
+            f"Cannot resume from {wanted}: {why}. Name another checkpoint, or write resume_from_checkpoint=True for "
+            "the newest complete one."
+        )
+    found, passed_over = newest_complete(output_dir)
+    lacks = "; ".join(f"{folder}: {why}" for folder, why in passed_over.items())
+    if found is None:
+        return None, f"There is no complete checkpoint in {output_dir} to resume from. {lacks}".strip()
+    return found, f"Resuming from {found}. Passed over as incomplete: {lacks}." if lacks else ""
+
+
 class SaveOnSigterm(TrainerCallback):
     """
     After a SIGTERM, save a checkpoint at the end of the step and stop: an ordinary checkpoint, at the same step on
