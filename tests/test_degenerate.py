@@ -181,7 +181,7 @@ def test_one_informative_problem_among_a_thousand_is_found_and_alone_trains(make
     before = weights(trainer)
     trainer.train()
     kept = [256 * share for share in logged(trainer, "dynamic_sampling/acceptance")]  # of 64 groups and 3 x 64 refills
-    # TRL's batches take 768 of the 1000 rows, the refills 2304 of a stream of their own: two passes and a third of one.
+    # TRL's batches take 768 of the 1000 rows, the refills 2304 of a stream of their own, which is two passes and more.
     assert 2 <= sum(kept) <= 4
     assert [64 - filled for filled in logged(trainer, "dynamic_sampling/filled")] == kept
     moved = [norm > 0 for norm in logged(trainer, "grad_norm")]
