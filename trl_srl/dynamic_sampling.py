@@ -136,7 +136,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
     def _on_any_process(self, here: bool) -> bool:
         return bool(self.accelerator.gather(torch.tensor([here], device=self.accelerator.device)).any())
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """
         As [`~transformers.Trainer.train`]. Resumes from complete checkpoints only: `resume_from_checkpoint=True` takes
         the newest one. SIGTERM saves a checkpoint at the end of the step and ends the training ([`interrupted`]).
@@ -167,7 +167,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 "data."
             )
 
-    def _find_checkpoint(self, wanted: str | bool | None) -> str | None:
+    def _find_checkpoint(self, wanted: str | Path | bool | None) -> str | None:
         """The complete checkpoint to resume from, on every process the one that the main process sees."""
         if not wanted:
             return None
@@ -371,27 +371,34 @@ class DynamicSamplingTrainer(GRPOTrainer):
         folder = Path(run_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         if self.args.should_save:
             mark_incomplete(folder)  # an earlier run may have left a complete one here
-        # Older checkpoints go when this one is complete, not before.
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        # Uploads, and the deletion of older checkpoints, wait until this one is complete.
+        limit, push = self.args.save_total_limit, self.args.push_to_hub
+        self.args.save_total_limit, self.args.push_to_hub = None, False
         try:
             super()._save_checkpoint(model, trial)
         finally:
-            self.args.save_total_limit = limit
-        if self._step % (self.args.steps_per_generation * self.num_iterations):
-            torch.save(self._buffered_inputs, folder / self._rollouts_file())
+            self.args.save_total_limit, self.args.push_to_hub = limit, push
+        if not self.args.save_only_model:
+            (folder / self._rollouts_file()).unlink(missing_ok=True)
+            if self._step % (self.args.steps_per_generation * self.num_iterations):
+                torch.save(self._buffered_inputs, folder / self._rollouts_file())
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            torch.save(self.args, folder / TRAINING_ARGS_NAME)  # with its limit
+            torch.save(self.args, folder / TRAINING_ARGS_NAME)  # as they are again
             stream = self._refill_stream
             state = {"epoch": stream.epoch, "position": stream.position}
             mark_complete(folder, state | {"barren_batches": self._barren_batches, "step": self._step})
             rotate_checkpoints(run_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
+        if push:
+            self._push_from_checkpoint(str(folder))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        state, rollouts = read_marker(Path(checkpoint)), Path(checkpoint, self._rollouts_file())
+        # Only the main process's disk must have the marker.
+        here = read_marker(Path(checkpoint)) if self.accelerator.is_main_process else None
+        (state,), rollouts = broadcast_object_list([here]), Path(checkpoint, self._rollouts_file())
         self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
         self._barren_batches, self._step = state["barren_batches"], state["step"]
         if rollouts.exists():

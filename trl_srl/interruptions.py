@@ -60,13 +60,13 @@ def newest_complete(output_dir: Path) -> tuple[Path | None, dict[Path, str]]:
     return None, passed_over
 
 
-def choose_checkpoint(wanted: str | bool, output_dir: Path) -> tuple[Path | None, str]:
+def choose_checkpoint(wanted: str | Path | bool, output_dir: Path) -> tuple[Path | None, str]:
     """
     The checkpoint to resume from: the one named, or for `True` the newest complete one in `output_dir`.
 
     With it, what was passed over; None with the reason if there is none to resume from.
     """
-    if isinstance(wanted, str):
+    if not isinstance(wanted, bool):
         why = why_incomplete(Path(wanted))
         if why is None:
             return Path(wanted), ""

@@ -17,6 +17,7 @@ TRL_SEAMS = {
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_generate_and_score_completions": ["self", "inputs"],
     "_get_train_sampler": ["self", "dataset"],
+    "_push_from_checkpoint": ["self", "checkpoint_folder"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }

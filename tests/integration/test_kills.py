@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
+from trl_srl.cli import main
 from trl_srl.interruptions import newest_complete, why_incomplete
 
 
@@ -160,3 +161,50 @@ def test_a_killed_run_ends_as_if_it_had_not_been(model, whole, processes, tmp_pa
     assert outcome(resumed) == outcome(whole[0])
     for one, other in zip(whole[0].model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def run_command(arguments, output):
+    """`trl-srl` with its standard output in a pipe."""
+    os.dup2(output.fileno(), 1)
+    main(arguments)
+
+
+@pytest.mark.timeout(120)  # as above, should this be the first
+def test_the_command_saves_at_sigterm_and_continues(format_model, processes, tmp_path, expert_trajectories, capsys):
+    source, output = tmp_path / "solutions.jsonl", tmp_path / "out"
+    expert_trajectories.to_json(source)
+    options = dict(
+        model_name_or_path=format_model,
+        dataset_name=source,
+        output_dir=output,
+        per_device_train_batch_size=8,
+        num_generations=4,
+        max_completion_length=16,
+        max_steps=10_000,
+        logging_steps=1,
+        disable_tqdm=True,  # prints the log
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        report_to="none",
+        dtype="float32",
+    )
+    command = ["train", *(text for name, value in options.items() for text in (f"--{name}", str(value)))]
+    here, there = processes.Pipe(duplex=False)
+    run = processes.Process(target=run_command, args=(command, there))
+    run.start()
+    there.close()
+    with open(os.dup(here.fileno()), errors="replace") as lines:
+        assert any("'loss'" in line for line in lines)  # waits for the first step
+        os.kill(run.pid, signal.SIGTERM)
+        (said,) = (line for line in lines if "SIGTERM" in line)
+    run.join()
+    assert run.exitcode == 0
+    (checkpoint,) = output.glob("checkpoint-*")
+    step = int(checkpoint.name.removeprefix("checkpoint-"))
+    assert said.startswith(f"Stopped by SIGTERM after step {step} of 10000, with a checkpoint in {output}.")
+    assert not (output / "model.safetensors").exists()  # the unfinished model is not given out as the result
+    main([*command, "--max_steps", str(step + 1), "--resume_from_checkpoint", "true"])
+    assert f"Model saved to {output}." in capsys.readouterr().out
+    assert (output / f"checkpoint-{step + 1}").exists()
+    assert (output / "model.safetensors").exists()

@@ -102,6 +102,7 @@ def test_two_processes_do_what_one_does_and_fail_together(tmp_path, model, alone
     assert "This happened while reward scored 6 completions at step 0" in errors
 
 
+@pytest.mark.slow  # about a minute on one core, most of it imports
 @pytest.mark.timeout(LIMIT[4] + 60)
 def test_four_processes_do_what_one_does(tmp_path, model, alone):
     status, errors, results = launch(tmp_path / "four", model, 4, "train")
