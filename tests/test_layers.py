@@ -22,6 +22,7 @@ LAYERS = {
     "selection": 2,
     "seams": 2,
     "prompt_stream": 2,
+    "interruptions": 2,
     "config": 3,
     "dynamic_sampling": 4,
     "model_card": 4,

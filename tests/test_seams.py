@@ -25,7 +25,7 @@ def test_a_missing_method_fails_loudly():
 
 
 def test_a_missing_attribute_fails_loudly():
-    with pytest.raises(RuntimeError, match=r"object._metrics is missing, so dynamic sampling would silently not run"):
+    with pytest.raises(RuntimeError, match=r"object._buffered_inputs is missing, so dynamic sampling would"):
         check_trl_attributes(object())
 
 

@@ -208,12 +208,14 @@ YES, NO, SOME = [True, True], [False, False], [True, False]
         ([0.5, 0.505], SOME, SOME, "low_std"),
         ([0.5, 0.9], YES, NO, None),  # informative: not dropped
         ([-1.0, 0.9], NO, SOME, None),
-        ([NAN, NAN], NO, NO, "low_std"),
+        ([NAN, NAN], NO, NO, "unscored"),
+        ([NAN, 0.5], NO, NO, "unscored"),
+        ([NAN, NAN], YES, YES, "unscored"),  # whatever else they are: that nothing was scored comes first
     ],
 )
 def test_dropped_reason(rewards, truncated, bad_format, reason):
     dropped = sampled([rewards], [truncated], [bad_format]).dropped(0.01)
-    expected = {"truncated": 0, "bad_format": 0, "low_std": 0}
+    expected = {"truncated": 0, "bad_format": 0, "unscored": 0, "low_std": 0}
     assert dropped == expected | ({reason: 1} if reason else {})
 
 
@@ -223,7 +225,7 @@ def test_dropped_counts_every_rejected_group_once():
         [YES, NO, NO, NO, SOME],
         [YES, NO, NO, YES, YES],
     )
-    assert groups.dropped(0.01) == {"truncated": 1, "bad_format": 2, "low_std": 1}
+    assert groups.dropped(0.01) == {"truncated": 1, "bad_format": 2, "unscored": 0, "low_std": 1}
     assert groups.count_informative(0.01) == 1
 
 

@@ -238,7 +238,7 @@ def test_the_model_card_tells_of_srl(format_model, expert_trajectories, srl_args
         ([{"question": "1+1", "solution": "2"}], r"columns \['question', 'solution'\]"),
         ([{"problem": "1+1", "steps": ["2"]}], "No usable step row in 1 rows"),
         ([STEP_ROW | {"expert_action": " "}], "No usable step row in 1 rows"),
-        ([STEP_ROW] * 3, "The training data have 3 step rows, but one batch takes 4 prompts"),
+        ([STEP_ROW] * 3, "The training data have 3 rows, but one batch takes 4 prompts"),
     ],
 )
 def test_data_that_cannot_be_trained_on(model, tokenizer, srl_args, rows, message):

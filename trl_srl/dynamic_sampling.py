@@ -8,7 +8,6 @@ advantages, normalisers and logging stay TRL's.
 Shapes: P prompts (groups) x G rollouts for each; N = P * G rollouts; F reward functions.
 """
 
-import json
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +15,17 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate.logging import get_logger
-from accelerate.utils import gather_object
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from accelerate.utils import broadcast_object_list, gather_object
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_jit_checkpoint import JITCheckpointCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import GRPOTrainer
-from trl.trainer.utils import get_config_model_id
+from trl.trainer.utils import RepeatSampler, get_config_model_id
 
 from .config import DynamicSamplingConfig
+from .interruptions import SaveOnSigterm, choose_checkpoint, mark_complete, mark_incomplete, read_marker
 from .prompt_stream import PromptStream
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, refill_size, select_groups
@@ -29,7 +33,8 @@ from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, r
 
 logger = get_logger(__name__)
 
-STATE_FILE = "dynamic_sampling.json"
+# These average over rows, so that a masked one would still count in the denominator.
+LOSSES_PER_ROW = ("grpo", "sapo", "dr_grpo", "luspo")
 
 
 class Rollout(NamedTuple):
@@ -58,11 +63,12 @@ class DynamicSamplingTrainer(GRPOTrainer):
     `args.min_reward_std` is not trained on; its place is filled by sampling other prompts, only as many as are missing
     and at most `args.max_refill_rounds` times. No informative group is lost, no reward is changed. Generation, reward
     functions, loss, logging, checkpoints, distribution and evaluation are inherited unchanged; decisions are taken on
-    gathered rewards, so every process takes the same ones.
+    gathered rewards, so every process takes the same ones. A run that was killed continues from its newest complete
+    checkpoint as if nothing had happened, and SIGTERM leaves such a checkpoint behind.
 
-    Logged: `dynamic_sampling/{refill_rounds, groups_generated, acceptance, filled, surplus, dropped/bad_format,
-    dropped/truncated, dropped/low_std}` (groups for each batch). `reward*` describe the trained groups,
-    `reward_all_groups` everything sampled; what reward functions log as metrics describes everything sampled too.
+    Logged: `dynamic_sampling/{refill_rounds, groups_generated, acceptance, filled, surplus, dropped/unscored,
+    dropped/truncated, dropped/bad_format, dropped/low_std}` (groups for each batch). `reward*` describe the trained
+    groups, `reward_all_groups` everything sampled; so does what reward functions log as metrics.
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`] or `PeftModel`):
@@ -114,8 +120,63 @@ class DynamicSamplingTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args=args, **kwargs)
         check_trl_attributes(self)
         self._replay: _Replay | None = None
+        self._train_sampler: Sampler | None = None
         self._barren_batches = 0
-        self._warned_short = False
+        self._warned_short = self._warned_infinite = False
+        if theirs := self.pop_callback(JITCheckpointCallback):  # `enable_jit_checkpoint`; see SaveOnSigterm
+            theirs.on_train_end(args, self.state, self.control)  # gives the signal back
+        self._on_sigterm = SaveOnSigterm(self._on_any_process)
+        self.add_callback(self._on_sigterm)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last `train()` was ended by SIGTERM, with a checkpoint, before its last step."""
+        return self._on_sigterm.stopped and self.state.global_step < self.state.max_steps
+
+    def _on_any_process(self, here: bool) -> bool:
+        return bool(self.accelerator.gather(torch.tensor([here], device=self.accelerator.device)).any())
+
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        As [`~transformers.Trainer.train`]. Resumes from complete checkpoints only: `resume_from_checkpoint=True` takes
+        the newest one. SIGTERM saves a checkpoint at the end of the step and ends the training ([`interrupted`]).
+        """
+        self._check_batch_fits()
+        checkpoint = self._find_checkpoint(resume_from_checkpoint)
+        with self._on_sigterm.listening():
+            output = super().train(checkpoint, *args, **kwargs)
+        if self.state.global_step == 0 and not isinstance(self.train_dataset, Dataset):
+            raise ValueError(f"The training stream ended before it filled one batch of {self._batch_size_in_words()}.")
+        if self.interrupted:
+            logger.warning(
+                f"SIGTERM: stopped after step {self.state.global_step} of {self.state.max_steps}, with a checkpoint. "
+                "resume_from_checkpoint=True continues."
+            )
+        return output
+
+    def _batch_size_in_words(self) -> str:
+        size = self.args.generation_batch_size
+        return f"{size // self.num_generations} prompts ({size} completions / {self.num_generations} for each)"
+
+    def _check_batch_fits(self) -> None:
+        rows = len(self.train_dataset) if isinstance(self.train_dataset, Dataset) else None
+        if rows is not None and rows < self.args.generation_batch_size // self.num_generations:
+            raise ValueError(
+                f"The training data have {rows} rows, but one batch takes {self._batch_size_in_words()}, so not one "
+                "step could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more "
+                "data."
+            )
+
+    def _find_checkpoint(self, wanted: str | Path | bool | None) -> str | None:
+        """The complete checkpoint to resume from, on every process the one that the main process sees."""
+        if not wanted:
+            return None
+        found, message = broadcast_object_list(list(choose_checkpoint(wanted, Path(self.args.output_dir))))
+        if found is None:
+            raise ValueError(message)
+        if message:
+            logger.warning(message)
+        return str(found)
 
     @cached_property
     def _refill_stream(self) -> PromptStream:
@@ -129,7 +190,26 @@ class DynamicSamplingTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         if self._replay is not None:
             return self._replay.rewards_N_F
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        try:
+            rewards_N_F = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        except Exception as error:
+            error.add_note(
+                f"This happened while {', '.join(self.reward_func_names)} scored {len(completions)} completions at "
+                f"step {self.state.global_step}. A reward function returns a list with one number, or None, for each."
+            )
+            raise
+        infinite = rewards_N_F.isinf()
+        if infinite.any():
+            # An advantage of inf - inf is NaN, and of finite - inf a number without meaning.
+            if not self._warned_infinite:
+                self._warned_infinite = True
+                names = [n for n, i in zip(self.reward_func_names, infinite.any(0).tolist(), strict=True) if i]
+                logger.warning(
+                    f"Infinite rewards from {', '.join(names)} at step {self.state.global_step}: those completions "
+                    "are left out, as if every reward function had returned None. This is said once."
+                )
+            rewards_N_F = rewards_N_F.masked_fill(infinite.any(1, keepdim=True), torch.nan)
+        return rewards_N_F
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not (self.model.training and self.args.dynamic_sampling):
@@ -159,7 +239,12 @@ class DynamicSamplingTrainer(GRPOTrainer):
             output["completion_mask"][masked] = 0
             # TRL counted the tokens before they were masked; the token-normalised losses divide by this.
             output["num_items_in_batch"] = self.accelerator.gather(output["completion_mask"].sum()).sum()
+            if self.loss_type in LOSSES_PER_ROW and num_masked < len(rewards_N_F):
+                output["loss_weight"] = torch.tensor(len(rewards_N_F) / (len(rewards_N_F) - num_masked))
         return output
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        return super().compute_loss(model, inputs, *args, **kwargs) * inputs.get("loss_weight", 1)
 
     def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, int]:
         """
@@ -273,17 +358,51 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 f"{ADVICE[dropped.most_common(1)[0][0]]}"
             )
 
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
+        self._train_sampler = super()._get_train_sampler(dataset)
+        return self._train_sampler
+
+    def _rollouts_file(self) -> str:
+        """Rollouts that a checkpoint between two generations has to keep, for each process its own."""
+        return f"rollouts_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        run_dir = self._get_output_dir(trial=trial)
+        folder = Path(run_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         if self.args.should_save:
+            mark_incomplete(folder)  # an earlier run may have left a complete one here
+        # Uploads, and the deletion of older checkpoints, wait until this one is complete.
+        limit, push = self.args.save_total_limit, self.args.push_to_hub
+        self.args.save_total_limit, self.args.push_to_hub = None, False
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit, self.args.push_to_hub = limit, push
+        if not self.args.save_only_model:
+            (folder / self._rollouts_file()).unlink(missing_ok=True)
+            if self._step % (self.args.steps_per_generation * self.num_iterations):
+                torch.save(self._buffered_inputs, folder / self._rollouts_file())
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            torch.save(self.args, folder / TRAINING_ARGS_NAME)  # as they are again
             stream = self._refill_stream
-            state = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
-            folder = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-            (folder / STATE_FILE).write_text(json.dumps(state))
+            state = {"epoch": stream.epoch, "position": stream.position}
+            mark_complete(folder, state | {"barren_batches": self._barren_batches, "step": self._step})
+            rotate_checkpoints(run_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
+        if push:
+            self._push_from_checkpoint(str(folder))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (file := Path(checkpoint, STATE_FILE)).exists():
-            state = json.loads(file.read_text())
-            self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
-            self._barren_batches = state["barren_batches"]
+        if checkpoint is None:
+            return
+        # Only the main process's disk must have the marker.
+        here = read_marker(Path(checkpoint)) if self.accelerator.is_main_process else None
+        (state,), rollouts = broadcast_object_list([here]), Path(checkpoint, self._rollouts_file())
+        self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
+        self._barren_batches, self._step = state["barren_batches"], state["step"]
+        if rollouts.exists():
+            self._buffered_inputs = torch.load(rollouts, map_location=self.accelerator.device, weights_only=True)
+        if isinstance(self._train_sampler, RepeatSampler) and self._train_sampler.shuffle:
+            for _ in range(int(self.state.epoch)):
+                next(iter(self._train_sampler))  # TRL's sampler shuffles each epoch anew, with a generator of its own

@@ -16,13 +16,17 @@ TRL_SEAMS = {
     "_generate": ["self", "prompts"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_generate_and_score_completions": ["self", "inputs"],
+    "_get_train_sampler": ["self", "dataset"],
+    "_push_from_checkpoint": ["self", "checkpoint_folder"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
 TRL_ATTRIBUTES = (
+    "_buffered_inputs",
     "_metrics",
     "_pending_extra_logs",
     "_pending_metrics",
+    "_step",
     "_tokenizer",
     "eos_token_ids",
     "chat_template",

@@ -14,11 +14,13 @@ import torch
 MAX_GROUPS_PER_MISSING = 4  # what a refill round asks for at most, however low the acceptance
 
 DROPPED_BECAUSE = {
+    "unscored": "with fewer than two scored completions",
     "truncated": "all cut off at max_completion_length",
     "bad_format": "all badly formed",
     "low_std": "with (almost) equal rewards",
 }
 ADVICE = {
+    "unscored": "Look at the reward functions: they return None, NaN or an infinite number for these completions.",
     "truncated": "Raise max_completion_length, or start from a model that stops sooner.",
     "bad_format": (
         "Start from a model that already writes <think> … </think> and then a step now and then: an instruct model, "
@@ -110,11 +112,19 @@ class Sampled(NamedTuple):
         return int(informative_groups(self.rewards_P_G, min_std).sum())
 
     def dropped(self, min_std: float) -> Counter[str]:
-        """Rejected groups by reason: every completion badly formed, every one truncated, or rewards too similar."""
+        """
+        Rejected groups by the first reason that holds: fewer than two completions with a reward, every one truncated,
+        every one badly formed, or rewards too similar.
+        """
         rejected = ~informative_groups(self.rewards_P_G, min_std)
-        bad_format, truncated = self.bad_format_P_G.all(1), self.truncated_P_G.all(1)
-        return Counter(
-            truncated=int((rejected & truncated).sum()),
-            bad_format=int((rejected & bad_format & ~truncated).sum()),
-            low_std=int((rejected & ~bad_format & ~truncated).sum()),
-        )
+        reasons = {
+            "unscored": self.rewards_P_G.isfinite().sum(1) < 2,
+            "truncated": self.truncated_P_G.all(1),
+            "bad_format": self.bad_format_P_G.all(1),
+            "low_std": torch.ones_like(rejected),
+        }
+        dropped: Counter[str] = Counter()
+        for reason, holds in reasons.items():
+            dropped[reason] = int((rejected & holds).sum())
+            rejected = rejected & ~holds
+        return dropped

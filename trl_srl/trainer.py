@@ -179,15 +179,6 @@ class SRLTrainer(DynamicSamplingTrainer):
             self.accelerator.print(f"SRL {what} data: {summary}")
         return rows, summary
 
-    def _check_batch_fits(self) -> None:
-        prompts = self.args.generation_batch_size // self.num_generations
-        if isinstance(self.train_dataset, Dataset) and len(self.train_dataset) < prompts:
-            raise ValueError(
-                f"The training data have {len(self.train_dataset)} step rows, but one batch takes {prompts} prompts "
-                f"({self.args.generation_batch_size} completions / {self.num_generations} for each), so not one step "
-                "could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more data."
-            )
-
     def _find_think_prefilled(self) -> bool:
         """Whether the chat template opens the think block; refuses one that also closes it."""
         row = next(iter(self.train_dataset), None)

@@ -11,7 +11,7 @@ import yaml
 
 from trl_srl.cli import main
 
-from .test_two_processes import LAUNCH
+from .test_several_processes import LAUNCH
 
 
 TRAINING = {

@@ -86,7 +86,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     trainer, dataset_name = _make_trainer(["--help"] if "--help_all" in arguments else arguments)
     args = trainer.args
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    resume = {"true": True, "false": None}.get(str(args.resume_from_checkpoint).lower(), args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=resume)
+    if trainer.interrupted:
+        trainer.accelerator.print(
+            f"Stopped by SIGTERM after step {trainer.state.global_step} of {trainer.state.max_steps}, with a "
+            f"checkpoint in {args.output_dir}. Go on with --resume_from_checkpoint true."
+        )
+        return
     trainer.save_model(args.output_dir)
     trainer.accelerator.print(f"Model saved to {args.output_dir}.")
     if args.push_to_hub:
