@@ -199,7 +199,7 @@ def test_older_checkpoints_stay_until_the_new_one_is_complete(make_trainer, monk
         seen.append(sorted(name for name in os.listdir(folder.parent) if name.startswith("checkpoint")))
         mark_complete(folder, state)
 
-    monkeypatch.setattr("trl_srl.dynamic_sampling.mark_complete", spy)
+    monkeypatch.setattr("trl_srl.resuming.mark_complete", spy)
     trainer = make_trainer(max_steps=3, save_steps=1, save_total_limit=1)
     trainer.train()
     assert seen == [["checkpoint-1"], ["checkpoint-1", "checkpoint-2"], ["checkpoint-2", "checkpoint-3"]]

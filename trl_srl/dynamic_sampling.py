@@ -10,23 +10,18 @@ Shapes: P prompts (groups) x G rollouts for each; N = P * G rollouts; F reward f
 
 from collections import defaultdict
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from datasets import Dataset
-from torch.utils.data import Sampler
-from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_jit_checkpoint import JITCheckpointCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import GRPOTrainer
-from trl.trainer.utils import RepeatSampler, get_config_model_id
+from trl.trainer.utils import get_config_model_id
 
 from .config import DynamicSamplingConfig
-from .interruptions import SaveOnSigterm, choose_checkpoint, mark_complete, mark_incomplete, read_marker
 from .prompt_stream import PromptStream
+from .resuming import ResumableTrainer
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, refill_size, select_groups
 
@@ -55,7 +50,7 @@ class _Replay(NamedTuple):
     rewards_N_F: torch.Tensor
 
 
-class DynamicSamplingTrainer(GRPOTrainer):
+class DynamicSamplingTrainer(ResumableTrainer):
     r"""
     [`~trl.GRPOTrainer`] with dynamic sampling (section 3 of the SRL paper; known from DAPO).
 
@@ -120,38 +115,15 @@ class DynamicSamplingTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args=args, **kwargs)
         check_trl_attributes(self)
         self._replay: _Replay | None = None
-        self._train_sampler: Sampler | None = None
         self._barren_batches = 0
         self._warned_short = self._warned_infinite = False
-        if theirs := self.pop_callback(JITCheckpointCallback):  # `enable_jit_checkpoint`; see SaveOnSigterm
-            theirs.on_train_end(args, self.state, self.control)  # gives the signal back
-        self._on_sigterm = SaveOnSigterm(self._on_any_process)
-        self.add_callback(self._on_sigterm)
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether the last `train()` was ended by SIGTERM, with a checkpoint, before its last step."""
-        return self._on_sigterm.stopped and self.state.global_step < self.state.max_steps
-
-    def _on_any_process(self, here: bool) -> bool:
-        return bool(self.accelerator.gather(torch.tensor([here], device=self.accelerator.device)).any())
-
-    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """
-        As [`~transformers.Trainer.train`]. Resumes from complete checkpoints only: `resume_from_checkpoint=True` takes
-        the newest one. SIGTERM saves a checkpoint at the end of the step and ends the training ([`interrupted`]).
-        """
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As [`~transformers.Trainer.train`], after checking that the data fill a batch."""
         self._check_batch_fits()
-        checkpoint = self._find_checkpoint(resume_from_checkpoint)
-        with self._on_sigterm.listening():
-            output = super().train(checkpoint, *args, **kwargs)
+        output = super().train(*args, **kwargs)
         if self.state.global_step == 0 and not isinstance(self.train_dataset, Dataset):
             raise ValueError(f"The training stream ended before it filled one batch of {self._batch_size_in_words()}.")
-        if self.interrupted:
-            logger.warning(
-                f"SIGTERM: stopped after step {self.state.global_step} of {self.state.max_steps}, with a checkpoint. "
-                "resume_from_checkpoint=True continues."
-            )
         return output
 
     def _batch_size_in_words(self) -> str:
@@ -166,17 +138,6 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 "step could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more "
                 "data."
             )
-
-    def _find_checkpoint(self, wanted: str | Path | bool | None) -> str | None:
-        """The complete checkpoint to resume from, on every process the one that the main process sees."""
-        if not wanted:
-            return None
-        found, message = broadcast_object_list(list(choose_checkpoint(wanted, Path(self.args.output_dir))))
-        if found is None:
-            raise ValueError(message)
-        if message:
-            logger.warning(message)
-        return str(found)
 
     @cached_property
     def _refill_stream(self) -> PromptStream:
@@ -358,51 +319,10 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 f"{ADVICE[dropped.most_common(1)[0][0]]}"
             )
 
-    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
-        self._train_sampler = super()._get_train_sampler(dataset)
-        return self._train_sampler
+    def _checkpoint_state(self) -> dict[str, Any]:
+        stream = self._refill_stream
+        return {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
 
-    def _rollouts_file(self) -> str:
-        """Rollouts that a checkpoint between two generations has to keep, for each process its own."""
-        return f"rollouts_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run_dir = self._get_output_dir(trial=trial)
-        folder = Path(run_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        if self.args.should_save:
-            mark_incomplete(folder)  # an earlier run may have left a complete one here
-        # Uploads, and the deletion of older checkpoints, wait until this one is complete.
-        limit, push = self.args.save_total_limit, self.args.push_to_hub
-        self.args.save_total_limit, self.args.push_to_hub = None, False
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit, self.args.push_to_hub = limit, push
-        if not self.args.save_only_model:
-            (folder / self._rollouts_file()).unlink(missing_ok=True)
-            if self._step % (self.args.steps_per_generation * self.num_iterations):
-                torch.save(self._buffered_inputs, folder / self._rollouts_file())
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            torch.save(self.args, folder / TRAINING_ARGS_NAME)  # as they are again
-            stream = self._refill_stream
-            state = {"epoch": stream.epoch, "position": stream.position}
-            mark_complete(folder, state | {"barren_batches": self._barren_batches, "step": self._step})
-            rotate_checkpoints(run_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
-        if push:
-            self._push_from_checkpoint(str(folder))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        # Only the main process's disk must have the marker.
-        here = read_marker(Path(checkpoint)) if self.accelerator.is_main_process else None
-        (state,), rollouts = broadcast_object_list([here]), Path(checkpoint, self._rollouts_file())
+    def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
         self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
-        self._barren_batches, self._step = state["barren_batches"], state["step"]
-        if rollouts.exists():
-            self._buffered_inputs = torch.load(rollouts, map_location=self.accelerator.device, weights_only=True)
-        if isinstance(self._train_sampler, RepeatSampler) and self._train_sampler.shuffle:
-            for _ in range(int(self.state.epoch)):
-                next(iter(self._train_sampler))  # TRL's sampler shuffles each epoch anew, with a generator of its own
+        self._barren_batches = state["barren_batches"]

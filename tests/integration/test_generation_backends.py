@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 
-from tests.integration.test_two_processes import LAUNCH
+from tests.integration.test_several_processes import LAUNCH
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
 
 

@@ -1,0 +1,129 @@
+"""`ResumableTrainer`: TRL's GRPOTrainer, continued after a kill as if nothing had happened.
+
+A checkpoint is marked complete when all of it is written (interruptions.py), holds the rollouts that a generation has
+left, and is only ever resumed from when it is whole. SIGTERM leaves one behind.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
+from torch.utils.data import Sampler
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_jit_checkpoint import JITCheckpointCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from .interruptions import SaveOnSigterm, choose_checkpoint, mark_complete, mark_incomplete, read_marker
+
+
+logger = get_logger(__name__)
+
+
+class ResumableTrainer(GRPOTrainer):
+    """
+    [`~trl.GRPOTrainer`] whose runs survive interruptions.
+
+    The difference: a run that was killed continues from its newest complete checkpoint exactly, SIGTERM saves such a
+    checkpoint and ends the training, and a half-written one is never picked up. Nothing else is changed. A subclass
+    adds what it has to remember in `_checkpoint_state` and `_restore_checkpoint_state`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._train_sampler: Sampler | None = None
+        if theirs := self.pop_callback(JITCheckpointCallback):  # `enable_jit_checkpoint`; see SaveOnSigterm
+            theirs.on_train_end(self.args, self.state, self.control)  # gives the signal back
+        self._on_sigterm = SaveOnSigterm(self._on_any_process)
+        self.add_callback(self._on_sigterm)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last `train()` was ended by SIGTERM, with a checkpoint, before its last step."""
+        return self._on_sigterm.stopped and self.state.global_step < self.state.max_steps
+
+    def _on_any_process(self, here: bool) -> bool:
+        return bool(self.accelerator.gather(torch.tensor([here], device=self.accelerator.device)).any())
+
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        As [`~transformers.Trainer.train`]. Resumes from complete checkpoints only: `resume_from_checkpoint=True` takes
+        the newest one. SIGTERM saves a checkpoint at the end of the step and ends the training ([`interrupted`]).
+        """
+        checkpoint = self._find_checkpoint(resume_from_checkpoint)
+        with self._on_sigterm.listening():
+            output = super().train(checkpoint, *args, **kwargs)
+        if self.interrupted:
+            logger.warning(
+                f"SIGTERM: stopped after step {self.state.global_step} of {self.state.max_steps}, with a checkpoint. "
+                "resume_from_checkpoint=True continues."
+            )
+        return output
+
+    def _find_checkpoint(self, wanted: str | Path | bool | None) -> str | None:
+        """The complete checkpoint to resume from, on every process the one that the main process sees."""
+        if not wanted:
+            return None
+        found, message = broadcast_object_list(list(choose_checkpoint(wanted, Path(self.args.output_dir))))
+        if found is None:
+            raise ValueError(message)
+        if message:
+            logger.warning(message)
+        return str(found)
+
+    def _checkpoint_state(self) -> dict[str, Any]:
+        """What a subclass has to remember, as JSON."""
+        return {}
+
+    def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
+        """Take up what [`_checkpoint_state`] returned when the checkpoint was written."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
+        self._train_sampler = super()._get_train_sampler(dataset)
+        return self._train_sampler
+
+    def _rollouts_file(self) -> str:
+        """Rollouts that a checkpoint between two generations has to keep, for each process its own."""
+        return f"rollouts_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run_dir = self._get_output_dir(trial=trial)
+        folder = Path(run_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.args.should_save:
+            mark_incomplete(folder)  # an earlier run may have left a complete one here
+        # Uploads, and the deletion of older checkpoints, wait until this one is complete.
+        limit, push = self.args.save_total_limit, self.args.push_to_hub
+        self.args.save_total_limit, self.args.push_to_hub = None, False
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit, self.args.push_to_hub = limit, push
+        if not self.args.save_only_model:
+            (folder / self._rollouts_file()).unlink(missing_ok=True)
+            if self._step % (self.args.steps_per_generation * self.num_iterations):
+                torch.save(self._buffered_inputs, folder / self._rollouts_file())
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            torch.save(self.args, folder / TRAINING_ARGS_NAME)  # as they are again
+            mark_complete(folder, self._checkpoint_state() | {"step": self._step})
+            rotate_checkpoints(run_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
+        if push:
+            self._push_from_checkpoint(str(folder))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        # Only the main process's disk must have the marker.
+        here = read_marker(Path(checkpoint)) if self.accelerator.is_main_process else None
+        (state,), rollouts = broadcast_object_list([here]), Path(checkpoint, self._rollouts_file())
+        self._restore_checkpoint_state(state)
+        self._step = state["step"]
+        if rollouts.exists():
+            self._buffered_inputs = torch.load(rollouts, map_location=self.accelerator.device, weights_only=True)
+        if isinstance(self._train_sampler, RepeatSampler) and self._train_sampler.shuffle:
+            for _ in range(int(self.state.epoch)):
+                next(iter(self._train_sampler))  # TRL's sampler shuffles each epoch anew, with a generator of its own
