@@ -23,7 +23,16 @@ from .config import DynamicSamplingConfig
 from .prompt_stream import PromptStream
 from .resuming import ResumableTrainer
 from .seams import check_generated, check_trl_attributes, check_trl_methods
-from .selection import ADVICE, DROPPED_BECAUSE, Sampled, Selection, group_std, refill_size, select_groups
+from .selection import (
+    ADVICE,
+    DROPPED_BECAUSE,
+    NothingToLearnError,
+    Sampled,
+    Selection,
+    group_std,
+    refill_size,
+    select_groups,
+)
 
 
 logger = get_logger(__name__)
@@ -313,7 +322,7 @@ class DynamicSamplingTrainer(ResumableTrainer):
             )
         self._barren_batches = 0 if kept else self._barren_batches + 1
         if self._barren_batches >= self.args.refill_patience:
-            raise RuntimeError(
+            raise NothingToLearnError(
                 f"No informative group in {self._barren_batches} batches in a row; in the last one {generated} groups "
                 f"were sampled and dropped: {why}. There is nothing to learn from. "
                 f"{ADVICE[dropped.most_common(1)[0][0]]}"

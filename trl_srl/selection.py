@@ -68,6 +68,10 @@ def refill_size(missing: int, kept: int, generated: int, batch: int, num_generat
     return -(-min(wanted, batch) // unit) * unit
 
 
+class NothingToLearnError(RuntimeError):
+    """Too many batches in a row without one informative group. The message says why, and what to change."""
+
+
 class Selection(NamedTuple):
     """Groups that make the batch, oldest first, and how many at the end carry no weight in the loss."""
 

@@ -83,6 +83,16 @@ def test_train_ends_with_one_line(arguments, message, capsys):
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_model_that_cannot_learn_ends_with_one_line(tmp_path, prepared, model, tokenizer):
+    model.save_pretrained(tmp_path / "random")
+    tokenizer.save_pretrained(tmp_path / "random")
+    options = TRAINING | {"model_name_or_path": tmp_path / "random", "dataset_name": prepared, "refill_patience": 1}
+    options |= {"output_dir": tmp_path / "out", "max_completion_length": 4}
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    with pytest.raises(SystemExit, match=r"trl-srl train: No informative group in 1 batches .* max_completion_length"):
+        main(["train", *flags])
+
+
 def test_accelerate_launches_the_training_entry_point(tmp_path, prepared, format_model):
     options = TRAINING | {"model_name_or_path": format_model, "dataset_name": prepared, "output_dir": tmp_path / "out"}
     launcher = ["accelerate.commands.launch", *LAUNCH[2]]

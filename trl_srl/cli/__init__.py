@@ -12,8 +12,8 @@ COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "demo": de
 
 def main(argv: Sequence[str] | None = None) -> None:
     """
-    Run `trl-srl`. What a user can mend (values, files, packages) ends in one line and exit code 2; what happens
-    while training keeps its traceback.
+    Run `trl-srl`. What a user can mend (values, files, packages) ends in one line and exit code 2, a
+    model that cannot learn in one line and exit code 1; all else keeps its traceback.
 
     Args:
         argv (`list[str]`, *optional*):

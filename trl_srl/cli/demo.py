@@ -1,6 +1,7 @@
 """`trl-srl demo`: the whole job on real expert solutions, on two CPU cores in minutes."""
 
 import argparse
+import sys
 
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
@@ -29,6 +30,10 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from ..demo.run import run_demo
+    from ..selection import NothingToLearnError
 
     steps = {} if args.max_steps is None else {"max_steps": args.max_steps}
-    run_demo(args.output_dir, model=args.model, problems=args.problems, seed=args.seed, **steps)
+    try:
+        run_demo(args.output_dir, model=args.model, problems=args.problems, seed=args.seed, **steps)
+    except NothingToLearnError as error:
+        sys.exit(f"trl-srl demo: {error}")

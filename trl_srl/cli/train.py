@@ -87,7 +87,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer, dataset_name = _make_trainer(["--help"] if "--help_all" in arguments else arguments)
     args = trainer.args
     resume = {"true": True, "false": None}.get(str(args.resume_from_checkpoint).lower(), args.resume_from_checkpoint)
-    trainer.train(resume_from_checkpoint=resume)
+    from ..selection import NothingToLearnError
+
+    try:
+        trainer.train(resume_from_checkpoint=resume)
+    except NothingToLearnError as error:
+        sys.exit(f"trl-srl train: {error}")
     if trainer.interrupted:
         trainer.accelerator.print(
             f"Stopped by SIGTERM after step {trainer.state.global_step} of {trainer.state.max_steps}, with a "
