@@ -205,8 +205,8 @@ class DynamicSamplingTrainer(ResumableTrainer):
             self._replay = None
         if num_masked:
             first = self.accelerator.process_index * local_rows
-            masked = torch.arange(first, first + local_rows) >= len(rewards_N_F) - num_masked
-            output["completion_mask"][masked] = 0
+            places = torch.arange(first, first + local_rows, device=output["completion_mask"].device)
+            output["completion_mask"][places >= len(rewards_N_F) - num_masked] = 0
             # TRL counted the tokens before they were masked; the token-normalised losses divide by this.
             output["num_items_in_batch"] = self.accelerator.gather(output["completion_mask"].sum()).sum()
             if self.loss_type in LOSSES_PER_ROW and num_masked < len(rewards_N_F):
@@ -282,16 +282,18 @@ class DynamicSamplingTrainer(ResumableTrainer):
         ]
         rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
         rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
-        truncated = torch.tensor(
-            [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids], device=rewards_N_F.device
-        )
         shape = (-1, self.num_generations)
         return rollouts, Sampled(
             rewards_N_F=rewards_N_F,
             rewards_P_G=rewards_N.view(shape).cpu(),
-            truncated_P_G=self.accelerator.gather(truncated).view(shape).cpu(),
+            truncated_P_G=self._truncated(completion_ids).view(shape).cpu(),
             bad_format_P_G=self._bad_format(rewards_N_F).view(shape).cpu(),
         )
+
+    def _truncated(self, completion_ids: list[list[int]]) -> torch.Tensor:
+        """Which rollouts of all processes do not end with an end-of-sequence token, shape (N,), from this one's."""
+        truncated = [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids]
+        return self.accelerator.gather(torch.tensor(truncated, device=self.accelerator.device))
 
     def _bad_format(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
         """Which rollouts do not follow a format, shape (N,). A verifiable reward knows of none."""

@@ -208,14 +208,11 @@ class SRLTrainer(DynamicSamplingTrainer):
 
     def _diagnose(self, inputs: list, completion_ids_list: list, rewards_N_F: torch.Tensor) -> None:
         """Print the report on the first batch. `rewards_N_F` are those of all processes, the rest is this one's."""
-        truncated = torch.tensor(
-            [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids_list], device=rewards_N_F.device
-        )
         rewards_P_G = rewards_N_F.nansum(1).view(-1, self.num_generations)
         informative = informative_groups(rewards_P_G, self.args.min_reward_std)
         report = FirstBatch(
             bad_format=self._bad_format(rewards_N_F).float().mean().item(),
-            truncated=self.accelerator.gather(truncated).float().mean().item(),
+            truncated=self._truncated(completion_ids_list).float().mean().item(),
             uninformative=1 - informative.float().mean().item(),
             completion=self._decode(completion_ids_list[:1])[0],
             expert_action=inputs[0]["expert_action"],

