@@ -116,7 +116,6 @@ def test_solution_becomes_steps():
         ("", "auto", []),
         (" \n", "auto", []),
     ],
-    ids=str,
 )
 def test_styles(text, style, bodies):
     (row,) = split_solutions(solutions(text), style=style).to_list()
