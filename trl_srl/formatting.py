@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _INTERNAL = ("trajectory_id", "omitted_steps", "drop_reason", "skipped_turns", "cut_observations")
 # Trajectories in one batch: an agent's has tens of rows of tens of thousands of characters.
-_BATCH_SIZE = 64
+_BATCH_SIZE = 16
 
 
 def _expand_batch(batch: Mapping[str, list[Any]], options: Options) -> dict[str, list[Any]]:
@@ -163,10 +163,10 @@ def format_trajectories(
 def _kept_rows(rows: "Dataset", summary: FormattingSummary) -> list[int]:
     """Places of the rows to keep: usable, and not of a trajectory that was seen before."""
     kept, seen = [], set()
-    summary.skipped_turns += sum(rows["skipped_turns"])
-    summary.cut_observations += sum(rows["cut_observations"])
+    summary.skipped_turns += sum(rows["skipped_turns"][:])
+    summary.cut_observations += sum(rows["cut_observations"][:])
     columns = ["drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps"]
-    for place, (reason, problem, *key, omitted) in enumerate(zip(*(rows[name] for name in columns), strict=True)):
+    for place, (reason, problem, *key, omitted) in enumerate(zip(*(rows[name][:] for name in columns), strict=True)):
         if summary.count(reason or ("duplicate" if tuple(key) in seen else ""), problem, omitted > 0):
             seen.add(tuple(key))
             kept.append(place)

@@ -23,7 +23,7 @@ __all__ = ["ADAPTERS", "Adapter", "adapt", "fitting_adapters"]
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter for family in (solutions, stepwise, gsm, champ, agents) for adapter in family.ADAPTERS
 }
-_BATCH_SIZE = 64  # an agent's trajectory may have a million characters
+_BATCH_SIZE = 16  # an agent's trajectory may have a million characters
 
 
 def fitting_adapters(columns: Iterable[str]) -> list[str]:

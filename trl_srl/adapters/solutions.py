@@ -35,8 +35,8 @@ def _after_monologue(text: str | None) -> str:
 def convert_s1k(row: Row, *, style: Any = "titled", only_correct: bool = True) -> dict[str, Any]:
     """
     `solution` is another text and is not read. As in the paper, what is not written as `1. **Title**: …` is not cut,
-    and is then dropped as `too_few_steps`. Attempts that the data set grades as wrong are dropped (ours: the paper asks
-    for solutions that reach the right answer, and does not mention the grade).
+    and is then dropped as `too_few_steps`. Attempts that the data set grades as wrong are dropped too (ours: the paper
+    asks for solutions that reach the right answer, and does not mention the grade).
     """
     attempt = _after_monologue(row["deepseek_attempt"])
     wrong = only_correct and row.get("deepseek_grade") == "No"
