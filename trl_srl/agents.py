@@ -156,7 +156,7 @@ def _as_list(messages: Any) -> list[Mapping[str, Any]]:
     if isinstance(messages, str):
         messages = load_json(messages)
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
-        raise ValueError(
+        raise UnreadableMessages(
             f"An agent's messages must be a list of mappings, or JSON of it, got {str(messages)[:200]!r}."
         )
     return messages
