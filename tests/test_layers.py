@@ -10,6 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "trl_srl"
 LAYERS = {
+    "actions": 0,
     "trajectories": 1,
     "matching": 0,
     "similarity": 1,
@@ -17,7 +18,10 @@ LAYERS = {
     "rewards": 2,
     "doctor": 2,
     "step_rows": 2,
-    "formatting": 3,
+    "agents": 2,
+    "expansion": 3,
+    "adapters": 3,
+    "formatting": 4,
     "loading": 3,
     "selection": 2,
     "seams": 2,
