@@ -1,26 +1,32 @@
-"""How many elements two sequences share, counted exactly as difflib counts them, in bounded time and memory.
+"""How many characters two texts share, counted exactly as difflib counts them, in bounded time and memory.
 
 difflib takes the longest common block of a window (of equally long ones the earliest in `a`, then the earliest in `b`)
-and goes on in the windows to its left and to its right. Two ideas find the same blocks faster:
+and goes on in the windows to its left and to its right. The same blocks are found in two faster ways:
 
-1. *Names.* Every stretch of 1, 2, 4, 8, … elements of the expert's sequence gets a number, equal stretches the same
-   one; a stretch of 2q is named after its halves. `a` is read with the expert's names, 0 for what the expert does not
-   have. Two stretches of any length from q to 2q are equal if their first q and their last q elements have the same
-   names: one integer to compare, however long they are. Whether a window has a common block of some length is then
-   one pass, and the longest length is found by bisection.
-2. *All blocks of one length at once.* If the longest block has length k, then as long as the window to its right has
-   another of length k, difflib takes that one next: the earliest in `a`, then in `b`. One pass from left to right
-   takes them all. What lies between and after them holds shorter blocks only, or the pass would have taken those.
+1. *Search*, in windows of up to `_SEARCHED` pairs of characters: is the stretch of `a` that is one longer than the
+   longest block so far anywhere in `b`? Python's own string search answers that quickly. If the second half of a
+   stretch is not in `b`, no stretch that contains this half is, so most places of `a` are never looked up. A search
+   that does not come forward (periodic texts) is given up.
+2. *Names*, in the other windows. Every stretch of 1, 2, 4, 8, … characters of the expert's text gets a number, equal
+   stretches the same one; a stretch of 2q is named after its halves. `a` is read with the expert's names, 0 for what
+   the expert does not have. Two stretches of any length from q to 2q are equal if their first q and their last q
+   characters have the same names: one integer to compare, however long they are. Whether a window has a common block
+   of some length is then one pass, and the longest length is found by bisection.
+   All blocks of this length are taken at once: if the longest block has length k, then as long as the window to its
+   right has another of length k, difflib takes that one next, the earliest in `a`, then in `b`. One pass from left to
+   right takes them all. What lies between them holds shorter blocks only, or the pass would have taken those.
 
 So the blocks are difflib's own, and the cost is bounded: windows inside each other have blocks of different lengths,
-which fit into the shorter sequence together, so at most sqrt(2n) are nested; windows beside each other do not overlap.
-That makes O(n sqrt(n) log n) steps and O(n log n) memory at the very worst, where difflib needs n³ steps.
+which fit into the shorter text together, so at most sqrt(2n) are nested; windows beside each other do not overlap.
+That makes O(n sqrt(n) log n) steps for the names at the very worst, where difflib needs n³, and O(n log n) memory.
 """
 
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 
 
+_SEARCHED = 4_000_000  # characters of `a` times characters of `b` up to which a window is searched
+_EFFORT = 8  # characters looked up for each character of `a` after which a search is given up
 Window = tuple[int, int, int, int]  # (a0, a1, b0, b1): a[a0:a1] against b[b0:b1]
 
 
@@ -34,31 +40,31 @@ class Expert:
     The names of an expert's stretches, made when they are first needed and used for every action compared with it.
 
     Attributes:
-        sequence (`Sequence`): The expert's sequence, `b` of difflib.
+        text (`str`): The expert's text, `b` of difflib.
         base (`int`): Larger than every name, see `_pairs`.
-        names (`list[list[int]]`): `names[level][j]` is the name, from 1, of the 2**level elements that start at j.
+        names (`list[list[int]]`): `names[level][j]` is the name, from 1, of the 2**level characters that start at j.
     """
 
-    def __init__(self, sequence: Sequence[Hashable]):
-        self.sequence = sequence
-        self.base = len(sequence) + 1
+    def __init__(self, text: str):
+        self.text = text
+        self.base = len(text) + 1
         self.names: list[list[int]] = []
         self._tables: list[dict[Hashable, int]] = []
 
     def table(self, level: int) -> dict[Hashable, int]:
-        """Element (level 0) or pair of the names of two halves → name of the stretch of 2**level elements."""
+        """Character (level 0) or pair of the names of two halves → name of the stretch of 2**level characters."""
         if level == len(self._tables):
             last_half = 2 ** (level - 1) if level else 0
-            stretches = _pairs(self.names[-1], last_half, self.base) if level else self.sequence
+            stretches: Sequence[Hashable] = _pairs(self.names[-1], last_half, self.base) if level else self.text
             table = dict(zip(stretches, range(1, self.base), strict=False))
             self._tables.append(table)
             self.names.append([table[stretch] for stretch in stretches])
         return self._tables[level]
 
-    def read(self, sequence: Sequence[Hashable]) -> list[list[int]]:
-        """The names of another sequence's stretches, like `names`, up to the longest that they have in common."""
+    def read(self, text: str) -> list[list[int]]:
+        """The names of another text's stretches, like `names`, up to the longest that they have in common."""
         names: list[list[int]] = []
-        stretches: Sequence[Hashable] = sequence
+        stretches: Sequence[Hashable] = text
         while True:
             name_of = self.table(len(names)).get
             level = [name_of(stretch, 0) for stretch in stretches]
@@ -66,6 +72,31 @@ class Expert:
                 return names
             stretches = _pairs(level, 2 ** len(names), self.base)
             names.append(level)
+
+
+def _search(a: str, b: str, bound: int) -> tuple[int, int, int] | None:
+    """
+    Length and places (k, i, j) of the block that difflib takes first, or `None` if finding it takes too long.
+
+    Nothing before `start` in `a` begins a block longer than k. Every block of k + 1 characters that begins in the
+    k // 2 + 1 places from `start` on contains the characters from the last of these places to `start + k`: if they
+    are not in `b`, there is none.
+    """
+    k = i = j = start = effort = 0
+    while k < bound and start + k < len(a):
+        half, end = k // 2, start + k + 1
+        if half and a[start + half : end] not in b:
+            start += half + 1
+        elif (found := b.find(a[start:end])) >= 0:  # the first in `b`, also of what it grows to
+            k, i, j = k + 1, start, found
+            while i + k < len(a) and j + k < len(b) and a[i + k] == b[j + k]:
+                k += 1
+        else:
+            start += 1
+        effort += k
+        if effort > _EFFORT * len(a):
+            return None
+    return k, i, j
 
 
 def _longest_blocks(
@@ -120,9 +151,9 @@ def _longest_blocks(
     return k, blocks
 
 
-def count_matches(action: Sequence[Hashable], expert: Expert) -> int:
+def count_matches(action: str, expert: Expert) -> int:
     """
-    M of 2M/T: the elements in the blocks of `SequenceMatcher(None, action, expert, autojunk=False)`.
+    M of 2M/T: the characters in the blocks of `SequenceMatcher(None, action, expert, autojunk=False)`.
 
     ```python
     >>> from trl_srl.matching import Expert, count_matches
@@ -131,15 +162,25 @@ def count_matches(action: Sequence[Hashable], expert: Expert) -> int:
 
     ```
     """
-    a_names = expert.read(action)
-    count = 0
-    windows = [((0, len(action), 0, len(expert.sequence)), len(action))]
+    text, a_names, count = expert.text, None, 0
+    windows = [((0, len(action), 0, len(text)), len(action))]
     while windows:
-        (a0, a1, b0, b1), bound = windows.pop()
-        k, blocks = _longest_blocks(a_names, expert, (a0, a1, b0, b1), min(bound, a1 - a0, b1 - b0))
+        window, bound = windows.pop()
+        a0, a1, b0, b1 = window
+        bound = min(bound, a1 - a0, b1 - b0)
+        searched = (a1 - a0) * (b1 - b0) <= _SEARCHED
+        found = _search(action[a0:a1], text[b0:b1], bound) if searched else None
+        if found is not None:
+            k, i, j = found
+            blocks = [(a0 + i, b0 + j)] if k else []
+        else:
+            a_names = expert.read(action) if a_names is None else a_names
+            k, blocks = _longest_blocks(a_names, expert, window, bound)
         count += k * len(blocks)
-        for i, j in [*blocks, (a1, b1)] if k > 1 else []:
-            if a0 < i and b0 < j:
+        for i, j in blocks:
+            if k > 1 and a0 < i and b0 < j:
                 windows.append(((a0, i, b0, j), k - 1))
             a0, b0 = i + k, j + k
+        if blocks and a0 < a1 and b0 < b1:
+            windows.append(((a0, a1, b0, b1), k))
     return count

@@ -69,7 +69,8 @@ def step_similarity(action: Sequence[Hashable], expert: Sequence[Hashable], *, a
             stacklevel=2,
         )
         return SequenceMatcher(None, action, expert, autojunk=True).ratio()
-    return step_similarities([action], [expert])[0]
+    action, expert = _hashable(action), _hashable(expert)
+    return 1.0 if action == expert else _similarities([action], expert)[0]
 
 
 def step_similarities(actions: Sequence[Sequence[Hashable]], experts: Sequence[Sequence[Hashable]]) -> list[float]:
@@ -101,9 +102,7 @@ def step_similarities(actions: Sequence[Sequence[Hashable]], experts: Sequence[S
         groups.setdefault(expert, {})[action] = 1.0
     for expert, similarities in groups.items():
         different = [action for action in similarities if action != expert]
-        matches = _count([action[:MAX_LENGTH] for action in different], expert[:MAX_LENGTH])
-        for action, count in zip(different, matches, strict=True):
-            similarities[action] = 2.0 * count / (len(action) + len(expert))
+        similarities.update(zip(different, _similarities(different, expert), strict=True))
     return [groups[expert][action] for action, expert in pairs]
 
 
@@ -111,14 +110,19 @@ def _hashable(sequence: Sequence[Hashable]) -> Sequence[Hashable]:
     return sequence if isinstance(sequence, str) else tuple(sequence)
 
 
+def _similarities(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> list[float]:
+    """Those of actions that differ from their expert's."""
+    matches = _count([action[:MAX_LENGTH] for action in actions], expert[:MAX_LENGTH])
+    return [2.0 * count / (len(action) + len(expert)) for action, count in zip(actions, matches, strict=True)]
+
+
 def _count(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> list[int]:
     """M of each of the actions with one expert."""
-    if difflib_fast is not None:
-        texts, text = _as_texts(actions, expert)
-        if not _is_repetitive(text):
-            return [round(_fast_ratio(other, text) * (len(other) + len(text)) / 2) for other in texts]
-    named = Expert(expert)
-    return [count_matches(action, named) for action in actions]
+    texts, text = _as_texts(actions, expert)
+    if difflib_fast is None or _is_repetitive(text):
+        named = Expert(text)
+        return [count_matches(other, named) for other in texts]
+    return [round(_fast_ratio(other, text) * (len(other) + len(text)) / 2) for other in texts]
 
 
 def _fast_ratio(action: str, expert: str) -> float:
