@@ -2,8 +2,8 @@
 
     python benchmarks/similarity.py
 
-Text: the solution steps of CHAMP (the package `champ-dataset`, in the extra `demo`), and once more for the speeds those
-of the demo's word problems, because what difflib needs depends on the text. All times are CPU times, and all ratios come
+Text: the solution steps of CHAMP (the package `champ-dataset`, in the extra `demo`), and for the speeds also those of
+the demo's word problems, because what difflib needs depends on the text. All times are CPU times, and all ratios come
 from the same run.
 """
 
@@ -113,8 +113,7 @@ def speed_table(name: str, steps: list[str]) -> None:
             numbers: dict[str, float] = {}
             naive = []
             for action in actions:
-                call: Callable[[], object] = lambda: numbers.update({action: difflib_ratio(action, experts[0])})  # noqa: B023
-                naive.append(cpu_seconds(call, 0.05))
+                naive.append(cpu_seconds(lambda: numbers.update({action: difflib_ratio(action, experts[0])}), 0.05))  # noqa: B023
             assert step_similarities(actions, experts) == [numbers[action] for action in actions]
             calls: list[tuple[float, Callable[[], object]]] = [
                 (sum(naive), lambda: step_similarities(actions, experts)),  # noqa: B023
