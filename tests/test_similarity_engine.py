@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_srl import similarity, step_similarity
+from trl_srl import matching, similarity, step_similarity
 from trl_srl.matching import Expert, count_matches
 from trl_srl.similarity import MAX_LENGTH, step_similarities
 
@@ -46,14 +46,20 @@ def difflib_ratio(action, expert, autojunk=False):
     return SequenceMatcher(None, action, expert, autojunk=autojunk).ratio()
 
 
-def own_ratio(action, expert):
-    length = len(action) + len(expert)
-    return 2.0 * own_matches(action, expert) / length if length else 1.0
-
-
 def own_matches(action, expert):
+    """By search where windows are small, by search in the smallest only, by names only: one number or it is wrong."""
     (text,), expert = similarity._as_texts([action], expert)
-    return count_matches(text, Expert(expert))
+    counts = set()
+    for searched in (matching._SEARCHED, 400, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matching, "_SEARCHED", searched)
+            counts.add(count_matches(text, Expert(expert)))
+    return counts
+
+
+def own_ratios(action, expert):
+    length = len(action) + len(expert)
+    return {2.0 * count / length if length else 1.0 for count in own_matches(action, expert)}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,31 @@ def own_matches(action, expert):
 def test_by_hand(action, expert, matches, path):
     length = len(action) + len(expert)
     assert step_similarity(action, expert) == (2.0 * matches / length if length else 1.0)
-    assert own_matches(action, expert) == matches
+    assert own_matches(action, expert) == {matches}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "block"),
+    [
+        ("", "", (0, 0, 0)),
+        ("abc", "xyz", (0, 0, 0)),
+        ("abxcd", "cdab", (2, 0, 2)),  # of "ab" and "cd" the first in `a`
+        ("xabyab", "abzab", (2, 1, 0)),  # "ab" twice in both: the first in each
+        ("xbcdabc", "abcdbc", (3, 1, 1)),  # "bcd" comes before "abc" in `a`
+        ("hello world, world", "a world, hello", (8, 5, 1)),  # " world, "; "hello" was longest before
+        ("abcdefgh" * 3, "bcdefgha" * 3, (23, 1, 0)),
+    ],
+)
+def test_search_finds_the_block_that_difflib_takes_first(a, b, block):
+    i, j, k = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
+    assert matching._search(a, b, min(len(a), len(b))) == block == (k, i, j)
+
+
+def test_a_search_that_does_not_come_forward_is_given_up():
+    """Everywhere in `a`, half of a block of 51 occurs in `b`, and no such block does."""
+    a, b = ("a" * 60 + "b") * 20, ("a" * 50 + "c") * 20
+    assert matching._search(a, b, len(b)) is None
+    assert own_ratios(a, b) == {difflib_ratio(a, b)}
 
 
 def random_pair(rng):
@@ -125,7 +155,7 @@ def check(rng, pairs):
         action, expert = random_pair(rng)
         expected = difflib_ratio(action, expert)
         assert step_similarity(action, expert) == expected, (action, expert)
-        assert own_ratio(action, expert) == expected, (action, expert)
+        assert own_ratios(action, expert) == {expected}, (action, expert)
 
 
 def test_equals_difflib():
@@ -145,15 +175,17 @@ REPEATS = st.lists(st.sampled_from(["ab", "a", "abc", "x"]), max_size=40).map(""
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(ANY_TEXT, REPEATS), st.one_of(ANY_TEXT, REPEATS))
 def test_equals_difflib_on_what_hypothesis_finds(action, expert):
-    assert step_similarity(action, expert) == own_ratio(action, expert)
-    assert step_similarity(action, expert) == difflib_ratio(action, expert)
+    expected = difflib_ratio(action, expert)
+    assert step_similarity(action, expert) == expected
+    assert own_ratios(action, expert) == {expected}
 
 
 @settings(max_examples=100, deadline=None)
 @given(*[st.lists(st.sampled_from([0, "", None, 1.5, "token", (1, 2)]), max_size=30)] * 2)
 def test_equals_difflib_on_tokens(action, expert):
-    assert step_similarity(action, expert) == own_ratio(action, expert)
-    assert step_similarity(action, expert) == difflib_ratio(action, expert)
+    expected = difflib_ratio(action, expert)
+    assert step_similarity(action, expert) == expected
+    assert own_ratios(action, expert) == {expected}
 
 
 @pytest.mark.parametrize(

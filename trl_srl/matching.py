@@ -80,7 +80,8 @@ def _search(a: str, b: str, bound: int) -> tuple[int, int, int] | None:
 
     Nothing before `start` in `a` begins a block longer than k. Every block of k + 1 characters that begins in the
     k // 2 + 1 places from `start` on contains the characters from the last of these places to `start + k`: if they
-    are not in `b`, there is none.
+    are not in `b`, there is none. A look-up compares at most its own length at each place of `b`, so that `_EFFORT`
+    bounds the comparisons for each pair of characters.
     """
     k = i = j = start = effort = 0
     while k < bound and start + k < len(a):
@@ -115,7 +116,7 @@ def _longest_blocks(
     else:
         return 0, []
 
-    # Only where a shared stretch of k elements starts can a longer one start: the candidates shrink as k grows.
+    # Only where a shared stretch of k characters starts can a longer one start: the candidates shrink as k grows.
     k, too_long = q, min(bound, 2 * q - 1) + 1
     a_starts = [i for i in range(a0, a1 - q + 1) if a[i] in shared]
     b_starts = [j for j in range(b0, b1 - q + 1) if b[j] in shared]
