@@ -348,6 +348,22 @@ def test_options(load):
         adapt(load("swe_gym"), "swe_gym", action_format="xml")
 
 
+def test_arguments_that_a_table_filled_with_gaps():
+    """As mappings they get the keys of every row, and None for what they have not."""
+
+    def row(arguments):
+        calls = [{"function": {"name": "f", "arguments": arguments}}]
+        task = {"role": "user", "content": "U", "tool_calls": None}
+        return {"messages": [task, {"role": "assistant", "content": "", "tool_calls": calls}]}
+
+    trajectories = adapt(Dataset.from_list([row({"a": {"b": 1}}), row({"c": "x"}), row({})]), "messages")
+    assert [steps[0]["action"].split("\n")[1] for steps in trajectories["steps"]] == [
+        '{"arguments":{"a":{"b":1}},"name":"f"}',
+        '{"arguments":{"c":"x"},"name":"f"}',
+        '{"arguments":{},"name":"f"}',
+    ]
+
+
 def test_several_processes_give_the_same_rows(load):
     source = load("swe_smith")
     assert adapt(source, "swe_smith", num_proc=2).to_list() == adapt(source, "swe_smith").to_list()
