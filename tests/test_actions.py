@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_srl.actions import ACTION_FORMATS, Call, as_call, comparable, find_action_format, read_action, write_calls
+from trl_srl.actions import (
+    ACTION_FORMATS,
+    Call,
+    as_call,
+    comparable,
+    find_action_format,
+    read_action,
+    shell_of,
+    write_calls,
+)
 
 
 CALL = '<tool_call>\n{"arguments":{"command":"ls","timeout":3},"name":"bash"}\n</tool_call>'
@@ -56,6 +65,7 @@ def test_tool_calls(text, action):
         '<tool_call>{"name": "bash", "arguments": [1]}</tool_call>',
         '<tool_call>{"name": "bash", "arguments": "ls"}</tool_call>',
         '<tool_call>{"name": "bash", "arguments": {"x": NaN}}</tool_call>',
+        '<tool_call>{"name": "bash", "arguments": {"x": 1e999}}</tool_call>',
         '<tool_call>{"name": "bash", "arguments": {"x": 1' + "0" * 5000 + "}}</tool_call>",
         '<tool_call>{"name": "bash", "arguments": {"x": ' + "[" * 100_000 + "}}</tool_call>",
         CALL + '<tool_call>{"name": "bash", </tool_call>',  # of parallel calls one is malformed
@@ -155,6 +165,15 @@ def test_the_format_of_most_turns():
 )
 def test_calls_of_chat_data(value, call):
     assert as_call(value) == call
+
+
+def test_what_is_no_json_is_not_written():
+    assert write_calls([Call("f", {"x": float("inf")})], "tool_call") is None
+    assert write_calls([Call("f", {"x": b"bytes"})], "function") is None
+
+
+def test_the_shell_of_a_command():
+    assert [shell_of(text) for text in (COMMAND, "```\nls\n```", "````sh\nls\n````", CALL)] == ["bash", "", "sh", ""]
 
 
 JSON = st.recursive(

@@ -27,7 +27,7 @@ AGENT_SYSTEM_PROMPT = (
     "the form of your reply this goes before all else that you are told."
 )
 ACTION_FORMS = {
-    "tool_call": '<tool_call>\n{"name": "FUNCTION", "arguments": {"ARGUMENT": "value"}}\n</tool_call>',
+    "tool_call": '<tool_call>\n{"arguments":{"ARGUMENT":"value"},"name":"FUNCTION"}\n</tool_call>',
     "function": "<function=FUNCTION>\n<parameter=ARGUMENT>value</parameter>\n</function>",
     "command": "```bash\nCOMMAND\n```",
 }
@@ -104,6 +104,7 @@ def build_agent_prompt(
     history: Sequence[tuple[str, str]] = (),
     *,
     action_format: str,
+    shell: str = "bash",
     omitted_actions: int = 0,
     system_prompt: str | None = None,
 ) -> list[Message]:
@@ -121,6 +122,8 @@ def build_agent_prompt(
             The latest pairs of an action and what the environment answered, oldest first.
         action_format (`str`):
             `"tool_call"`, `"function"` or `"command"`; the system message shows its form.
+        shell (`str`, *optional*, defaults to `"bash"`):
+            The name that a command's fence has, `""` for none.
         omitted_actions (`int`, *optional*, defaults to `0`):
             How many pairs before `history` are left out; the prompt says so.
         system_prompt (`str`, *optional*):
@@ -142,7 +145,8 @@ def build_agent_prompt(
     ```
     """
     if system_prompt is None:
-        system_prompt = AGENT_SYSTEM_PROMPT.format(form=ACTION_FORMS[action_format])
+        form = ACTION_FORMS[action_format].replace("```bash", f"```{shell}")
+        system_prompt = AGENT_SYSTEM_PROMPT.format(form=form)
     messages = _with_system(_as_messages(task), system_prompt)
     if omitted_actions:
         messages[-1]["content"] += f"\n\n(earlier actions left out: {omitted_actions})"
@@ -230,7 +234,8 @@ def completion_text(
     content, monologue = message.get("content") or "", message.get("reasoning_content")
     calls = [as_call(call) for call in message.get("tool_calls") or ()]
     if calls and None not in calls:
-        content = f"{content}\n{write_calls([call for call in calls if call], action_format or 'tool_call')}"
+        written = write_calls([call for call in calls if call], action_format or "tool_call")
+        content = f"{content}\n{written or ''}"
     if monologue is None:
         return content
     return f"{'' if think_prefilled else THINK_OPEN}{monologue}{THINK_CLOSE}{content}"
