@@ -462,8 +462,8 @@ def champ():
 
 
 UNITS = [
-    "1.", "1", "*", "`", "<think>", "</think>", "<<", "<<1", "1=", "ab 1", "#### ", "# Answer\n", "The answer is:", " ",
-    "\n", "Step 1: ", r"\boxed{", "}", " ** ", "1.0",
+    "1.", "1", "*", "`", "<think>", "</think>", "<<", "<<1", "1=", "ab 1", "#### ", "# Answer\n", "The answer is:",
+    " ", "\n", "Step 1: ", r"\boxed{", "}", " ** ", "1.0",
 ]  # fmt: skip
 
 

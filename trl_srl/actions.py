@@ -54,7 +54,7 @@ def read_action(text: str, action_format: str) -> str | None:
     Example:
 
     ```python
-    >>> from trl_srl.actions import read_action
+    >>> from trl_srl import read_action
     >>> print(read_action('I look.\n<tool_call>{"name": "ls", "arguments": {"path": "/"}}</tool_call>', "tool_call"))
     <tool_call>
     {"arguments":{"path":"/"},"name":"ls"}

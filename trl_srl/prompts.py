@@ -135,7 +135,7 @@ def build_agent_prompt(
     Example:
 
     ```python
-    >>> from trl_srl.prompts import build_agent_prompt
+    >>> from trl_srl import build_agent_prompt
     >>> prompt = build_agent_prompt("Fix it.", [("```bash\nls\n```", "a.py")], action_format="command")
     >>> [message["role"] for message in prompt]
     ['system', 'user', 'assistant', 'user']
