@@ -87,6 +87,8 @@ def test_what_is_no_tool_call(text):
          "<function=edit>\n<parameter=new>\nx\ny\n</parameter>\n<parameter=path>/a</parameter>\n</function>"),
         (f"{FUNCTION}\n{FUNCTION}", f"{FUNCTION}\n{FUNCTION}"),
         ("As <function= says:\n" + FUNCTION, FUNCTION),
+        ("<function=bash>\n<parameter=command>ls</parameter>\n", FUNCTION),  # stopped before the last tag
+        ("<function=submit>", "<function=submit>\n</function>"),
         ("<function=e><parameter=t>a </function> b</parameter></function>",
          "<function=e>\n<parameter=t>a </function> b</parameter>\n</function>"),
         ("<function=e><parameter=t>\n\n  a\n\n</parameter></function>",  # only one newline on each side is layout
@@ -100,13 +102,14 @@ def test_functions(text, action):
 @pytest.mark.parametrize(
     "text",
     [
-        "<function=bash>",
+        "<function=bash> is one",
         "<function=bash><parameter=command>ls</function>",
-        "<function=bash><parameter=command>ls</parameter>",
+        "<function=bash><parameter=command>ls",
+        "<function=bash><parameter=command>ls</parameter></bash>",
         "<function=two words><parameter=command>ls</parameter></function>",
         "<function=><parameter=command>ls</parameter></function>",
         "<function=bash><parameter=>ls</parameter></function>",
-        FUNCTION + "<function=bash>",
+        FUNCTION + "<function=bash> and",
     ],
 )
 def test_what_is_no_function(text):

@@ -226,18 +226,25 @@ def _read_functions(text: str) -> list[Call] | None:
 def _read_parameters(text: str, start: int) -> tuple[dict[str, str], int] | None:
     """The parameters of a function block, and where it ends. What stands between them is left out."""
     parameters: dict[str, str] = {}
+    last = start
     end = text.find(_FUNCTION_CLOSE, start)
-    parameter = text.find(_PARAMETER_OPEN, start, max(end, 0))
-    while 0 <= parameter < end:
+    limit = end if end >= 0 else len(text)
+    parameter = text.find(_PARAMETER_OPEN, start, limit)
+    while parameter >= 0:
         head = _read_name(text, parameter + len(_PARAMETER_OPEN))
         close = text.find(_PARAMETER_CLOSE, head[1]) if head else -1
         if head is None or close < 0:
             return None
         parameters[head[0]] = text[head[1] : close].removeprefix("\n").removesuffix("\n")
-        if end < close:  # the value itself holds the tag
-            end = text.find(_FUNCTION_CLOSE, close)
-        parameter = text.find(_PARAMETER_OPEN, close, max(end, 0))
-    return None if end < 0 else (parameters, end + len(_FUNCTION_CLOSE))
+        last = close + len(_PARAMETER_CLOSE)
+        if limit < last:  # the value itself holds the tag
+            end = text.find(_FUNCTION_CLOSE, last)
+            limit = end if end >= 0 else len(text)
+        parameter = text.find(_PARAMETER_OPEN, last, limit)
+    if end >= 0:
+        return parameters, end + len(_FUNCTION_CLOSE)
+    # OpenHands lets its models stop before the tag that closes the last block, and puts it back itself.
+    return None if text[last:].strip() else (parameters, len(text))
 
 
 def _write_command(command: str, label: str) -> str:
