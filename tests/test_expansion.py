@@ -6,8 +6,9 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from trl_srl import format_trajectories, step_similarity_reward
+from trl_srl.agent_prompts import ACTION_FORMS, AGENT_SYSTEM_PROMPT, build_agent_prompt
 from trl_srl.expansion import Options, expand_trajectory
-from trl_srl.prompts import ACTION_FORMS, AGENT_SYSTEM_PROMPT, gold_completion, render_prompt
+from trl_srl.prompts import gold_completion, render_prompt
 from trl_srl.step_rows import DROP_REASONS, check_step_rows
 
 
@@ -92,6 +93,12 @@ def test_history_window(window, shown):
 def test_a_negative_window_is_an_error():
     with pytest.raises(ValueError, match="history_window=-1 is too small"):
         format_trajectories(dataset(agent("a")), history_window=-1)
+
+
+@pytest.mark.parametrize("task", [[], [{"role": "assistant", "content": "x"}], [{"role": "user", "content": None}]])
+def test_a_task_ends_with_the_users_message(task):
+    with pytest.raises(ValueError, match="of which the last is the user's"):
+        build_agent_prompt(task, action_format="command")
 
 
 def test_the_system_prompt_is_replaced():

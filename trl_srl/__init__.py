@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import read_action
 from .adapters import ADAPTERS, adapt
+from .agent_prompts import build_agent_prompt
 from .formatting import format_trajectories
 from .loading import load_rows, split_solutions
-from .prompts import Completion, build_agent_prompt, build_prompt, gold_completion, parse_completion
+from .prompts import Completion, build_prompt, gold_completion, parse_completion
 from .rewards import step_similarity_reward
 from .similarity import step_similarity
 from .step_rows import FormattingSummary, split_by_problem

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .actions import find_action_format, read_action, shell_of
-from .prompts import Message, build_agent_prompt, build_prompt, gold_completion, parse_completion
+from .agent_prompts import build_agent_prompt
+from .prompts import Message, build_prompt, gold_completion, parse_completion
 from .step_rows import digest
 from .trajectories import Step, build_step
 
