@@ -19,6 +19,7 @@ LAYERS = {
     "doctor": 2,
     "step_rows": 2,
     "agents": 2,
+    "agent_prompts": 2,
     "expansion": 3,
     "adapters": 3,
     "formatting": 4,
