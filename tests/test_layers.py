@@ -13,6 +13,7 @@ LAYERS = {
     "trajectories": 1,
     "matching": 0,
     "similarity": 1,
+    "near_duplicates": 1,
     "prompts": 1,
     "rewards": 2,
     "doctor": 2,

@@ -10,15 +10,17 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .near_duplicates import is_built_prompt, problem_key, problem_text
 from .prompts import Message, gold_completion, parse_completion
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict, IterableDataset
+    from datasets import Dataset, IterableDataset
 
     DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
 
@@ -27,6 +29,9 @@ DROP_REASONS = {
     "too_few_steps": "trajectories without a step to learn (by default the last step is never a target)",
     "empty_step": "trajectories with an empty step",
     "wrong_label": "trajectories with a step labelled as wrong",
+    "rewrite_failed": "solutions that the rewriting model gave no reply to",
+    "rewrite_format": "solutions whose rewriting is not at least two numbered, titled steps",
+    "rewrite_answer": "solutions whose rewriting lost the final answer in its last step",
     "duplicate": "step rows of a trajectory that was seen before",
     "think_tag_in_step": "step rows whose expert action contains a think tag",
     "empty_action": "step rows whose expert action is empty",
@@ -169,30 +174,35 @@ def check_step_rows(
     return rows, summary
 
 
-def split_by_problem(step_rows: "Dataset", validation_size: int | float, seed: int = 42) -> "DatasetDict":
+def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """
-    Split step rows so that no problem is on both sides.
+    Problem id → key that near-duplicates share, of step rows.
+
+    Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
+    steps. A problem without either is its own key.
+    """
+    keys: dict[str, str] = {}
+    for row in rows:
+        problem, prompt = row["problem_id"], row.get("prompt") or []
+        if problem not in keys and isinstance(prompt, list) and (row.get("step_index") == 0 or is_built_prompt(prompt)):
+            keys[problem] = problem_key(problem_text(prompt)) if prompt else problem
+    return keys
+
+
+def choose_validation(keys: Mapping[str, str], validation_size: int | float, seed: int = 42) -> set[str]:
+    """
+    Ids of the problems for validation. Near-duplicates, which have the same key, count as one problem.
 
     Args:
-        step_rows ([`~datasets.Dataset`]):
-            Rows with a `problem_id`.
-        validation_size (`int` or `float`):
-            Number of validation problems, or their share in (0, 1).
-        seed (`int`, *optional*, defaults to `42`):
-            Another seed gives another split. The order of the rows does not matter.
-
-    Returns:
-        [`~datasets.DatasetDict`]: `train` and `validation`.
+        keys (`Mapping[str, str]`):
+            Problem id → key, as [`problem_keys`] makes it.
+        validation_size, seed (*optional*):
+            As in [`split_by_problem`].
     """
-    from datasets import DatasetDict
-
-    if "problem_id" not in step_rows.column_names:
-        raise ValueError(
-            f"Splitting by problem needs a column `problem_id`, found {sorted(step_rows.column_names)}. "
-            "format_trajectories makes it; for rows of your own, add one value for each problem."
-        )
-    ids = step_rows["problem_id"][:]
-    problems = sorted(set(ids))
+    groups: dict[str, list[str]] = {}
+    for problem in sorted(keys):
+        groups.setdefault(keys[problem], []).append(problem)
+    problems = sorted(groups.values())
     count = validation_size
     if isinstance(count, float):
         count = round(count * len(problems)) if 0 < count < 1 else 0
@@ -201,8 +211,63 @@ def split_by_problem(step_rows: "Dataset", validation_size: int | float, seed: i
             f"validation_size={validation_size} cannot split {len(problems)} problems; both sides need at least one. "
             f"Write a whole number from 1 to {len(problems) - 1}, or a share in (0, 1)."
         )
-    validation = set(random.Random(seed).sample(problems, count))
+    return {problem for group in random.Random(seed).sample(problems, count) for problem in group}
+
+
+def split_by_problem(step_rows: Any, validation_size: int | float, seed: int = 42) -> Any:
+    """
+    Split step rows so that no problem is on both sides. Problems whose text differs only in case, white space or
+    punctuation are one problem (see `normalize_problem`).
+
+    Args:
+        step_rows ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
+            Rows with a `problem_id`.
+        validation_size (`int` or `float`):
+            Number of validation problems, or their share in (0, 1). In a stream only a share is possible, and it is
+            met on average: a hash of each problem decides, whatever comes before or after it.
+        seed (`int`, *optional*, defaults to `42`):
+            Another seed gives another split. The order of the rows does not matter.
+
+    Returns:
+        [`~datasets.DatasetDict`] or [`~datasets.IterableDatasetDict`]: `train` and `validation`.
+    """
+    from datasets import Dataset, DatasetDict, IterableDatasetDict
+
+    names = column_names(step_rows) if step_rows.column_names is None else step_rows.column_names
+    if "problem_id" not in names:
+        raise ValueError(
+            f"Splitting by problem needs a column `problem_id`, found {sorted(names)}. "
+            "format_trajectories makes it; for rows of your own, add one value for each problem."
+        )
+    if not isinstance(step_rows, Dataset):
+        if not (isinstance(validation_size, float) and 0 < validation_size < 1):
+            raise ValueError(
+                f"validation_size={validation_size} cannot split a stream, whose number of problems is not known. "
+                "Write a share in (0, 1), such as 0.01."
+            )
+        in_validation = partial(_is_in_validation, share=validation_size, seed=seed)
+        return IterableDatasetDict(
+            train=step_rows.filter(lambda row: not in_validation(row)), validation=step_rows.filter(in_validation)
+        )
+    ids = step_rows["problem_id"][:]
+    # Decoding every prompt would be slow: only those of first steps are looked at, or where there is none, of any.
+    columns = [name for name in ("problem_id", "prompt", "step_index") if name in names]
+    places = {problem: place for place, problem in reversed(list(enumerate(ids)))}
+    if "step_index" in names:
+        steps = zip(range(len(ids)), ids, step_rows["step_index"][:], strict=True)
+        places |= {problem: place for place, problem, step in steps if step == 0}
+    keys = {problem: problem for problem in places}
+    keys |= problem_keys(step_rows.select_columns(columns).select(sorted(places.values())))
+    validation = choose_validation(keys, validation_size, seed)
     return DatasetDict(
         train=step_rows.select([i for i, problem in enumerate(ids) if problem not in validation]),
         validation=step_rows.select([i for i, problem in enumerate(ids) if problem in validation]),
     )
+
+
+def _is_in_validation(row: Mapping[str, Any], share: float, seed: int) -> bool:
+    """Whether a hash puts a row's problem on the validation side. Only the words of `build_prompt` are looked through."""
+    prompt = row.get("prompt")
+    built = isinstance(prompt, list) and is_built_prompt(prompt)
+    key = problem_key(problem_text(prompt)) if built else row["problem_id"]
+    return int(digest(f"{seed} {key}"), 16) < share * 16**16
