@@ -6,7 +6,7 @@ A *trajectory row* is what users bring: `problem` (or `prompt`) and `steps`, or 
 Nothing is lost silently: every trajectory and every row that is not used is counted under a reason.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features, IterableDataset
 
     DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
-
-
-COUNTED = ("drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps")
 
 
 class _Options(NamedTuple):
@@ -223,32 +220,19 @@ def format_trajectories(
     summary = FormattingSummary()
     # Counted in this process, after the map: counts made inside it would be lost with `num_proc` and with the cache.
     if isinstance(rows, Dataset):
-        rows = rows.select(kept_places(zip(*(rows[name] for name in COUNTED), strict=True), summary, set()))
+        rows = rows.select(_kept_rows(rows, summary))
         require_rows(rows, dataset, summary)
     else:
         rows = rows.filter(summary.count_formatted)
     return rows.remove_columns(internal), summary
 
 
-def kept_places(rows: Iterable[tuple], summary: FormattingSummary, seen: set[int]) -> list[int]:
-    """
-    Places of the rows to keep: usable, and not of a trajectory that was seen before.
-
-    Args:
-        rows (`Iterable[tuple]`):
-            The columns `COUNTED` of each row, trajectory by trajectory.
-        summary ([`FormattingSummary`]):
-            Counts every row.
-        seen (`set[int]`):
-            Digests of the trajectories before these rows. It grows: about 100 bytes for each trajectory.
-    """
-    kept, last, is_duplicate = [], ("", 0), False
-    for place, (reason, problem, trajectory, step, omitted) in enumerate(rows):
-        if trajectory and (trajectory != last[0] or step <= last[1]):  # the first row of a trajectory
-            number = int(trajectory, 16)
-            is_duplicate = number in seen
-            seen.add(number)
-        last = (trajectory, step)
-        if summary.count(reason or ("duplicate" if is_duplicate else ""), problem, omitted > 0):
+def _kept_rows(rows: "Dataset", summary: FormattingSummary) -> list[int]:
+    """Places of the rows to keep: usable, and not of a trajectory that was seen before."""
+    kept, seen = [], set()
+    columns = ["drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps"]
+    for place, (reason, problem, *key, omitted) in enumerate(zip(*(rows[name] for name in columns), strict=True)):
+        if summary.count(reason or ("duplicate" if tuple(key) in seen else ""), problem, omitted > 0):
+            seen.add(tuple(key))
             kept.append(place)
     return kept

@@ -12,7 +12,9 @@ from typing import Any
 # An operator counts when a number follows: "2 + 2" is another problem than "2 - 2", "well-known" is "well known".
 _TOKENS = re.compile(r"[0-9]+(?:\.[0-9]+)*|[^\W_]+|[+\-*/^=<>%](?= ?[0-9])")
 _DIGIT_GROUPS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
-_OPERATORS = str.maketrans({sign: plain for signs, plain in (("−–—", "-"), ("×·∙⋅∗", "*"), ("÷", "/")) for sign in signs})
+_OPERATORS = str.maketrans(
+    {sign: plain for signs, plain in (("−–—", "-"), ("×·∙⋅∗", "*"), ("÷", "/")) for sign in signs}
+)
 _LONGEST_WORD = 200
 
 _BEFORE, _AFTER = "Problem:\n", "\n\nSolution so far:\n"

@@ -118,15 +118,16 @@ def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
 def require_rows(rows: "Dataset", source: "Dataset", summary: FormattingSummary) -> None:
     """Raise `ValueError`, with the reasons, if no row is left."""
     if not len(rows):
-        raise ValueError(
-            f"No usable step row in {len(source):,} rows.\n{summary}\n"
-            + (
-                "A solution needs at least two steps, since the last one is no target; include_last_step=True makes "
-                "it one."
-                if summary.dropped["too_few_steps"]
-                else "The reasons above say what to mend in the data."
-            )
-        )
+        raise ValueError(explain_no_rows(len(source), summary))
+
+
+def explain_no_rows(source_rows: int, summary: FormattingSummary) -> str:
+    """The message when all rows were dropped."""
+    return f"No usable step row in {source_rows:,} rows.\n{summary}\n" + (
+        "A solution needs at least two steps, since the last one is no target; include_last_step=True makes it one."
+        if summary.dropped["too_few_steps"]
+        else "The reasons above say what to mend in the data."
+    )
 
 
 def check_step_rows(
@@ -179,13 +180,14 @@ def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     Problem id → key that near-duplicates share, of step rows.
 
     Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
-    steps. A problem without either is its own key.
+    steps. A problem without either has no key.
     """
     keys: dict[str, str] = {}
     for row in rows:
-        problem, prompt = row["problem_id"], row.get("prompt") or []
-        if problem not in keys and isinstance(prompt, list) and (row.get("step_index") == 0 or is_built_prompt(prompt)):
-            keys[problem] = problem_key(problem_text(prompt)) if prompt else problem
+        problem, prompt = row["problem_id"], row.get("prompt")
+        if prompt and isinstance(prompt, list) and problem not in keys:
+            if row.get("step_index") == 0 or is_built_prompt(prompt):
+                keys[problem] = problem_key(problem_text(prompt))
     return keys
 
 
