@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from trl_srl.demo.problems import champ_trajectories, clean_solution, gsm_symbolic_trajectories
+from trl_srl.adapters.gsm import clean_solution, convert_gsm_symbolic
+from trl_srl.demo.problems import champ_trajectories, gsm_symbolic_trajectories
 
 
 @pytest.mark.parametrize(
@@ -27,8 +28,6 @@ def test_oddities_are_cleaned_and_nothing_else(raw, clean):
 
 
 def test_a_numbered_block_is_one_step_and_the_answer_the_last():
-    from trl_srl.demo.problems import _gsm_trajectory
-
     entry = {
         "question": "How many items has John? Give the result as your final answer. Do not include units.",
         "metadata": {
@@ -36,14 +35,15 @@ def test_a_numbered_block_is_one_step_and_the_answer_the_last():
             "2. Bought:\n   • Total: 140 + 148 = 288\n\nTherefore, John now has 288 items.\n#### 288"
         },
     }
-    assert _gsm_trajectory(entry) == {
+    assert convert_gsm_symbolic(entry) == {
         "problem": "How many items has John?",
         "steps": [
-            "At home:\n   • John has 35\n   • 105 + 35 = 140",
-            "Bought:\n   • Total: 140 + 148 = 288\n\nTherefore, John now has 288 items.",
-            "The answer is 288.",
+            {"title": "", "body": "At home:\n   • John has 35\n   • 105 + 35 = 140"},
+            {"title": "", "body": "Bought:\n   • Total: 140 + 148 = 288\n\nTherefore, John now has 288 items."},
+            {"title": "", "body": "The answer is 288."},
         ],
         "answer": "288",
+        "drop_reason": "",
     }
 
 

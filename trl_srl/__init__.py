@@ -7,6 +7,7 @@ first use, so that `import trl_srl` and the command line stay fast.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .adapters import ADAPTERS, adapt
 from .formatting import format_trajectories
 from .loading import load_rows, split_solutions
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
@@ -35,6 +36,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "ADAPTERS",
     "Completion",
     "DynamicSamplingConfig",
     "DynamicSamplingTrainer",
@@ -44,6 +46,7 @@ __all__ = [
     "Step",
     "StepEvaluation",
     "__version__",
+    "adapt",
     "build_prompt",
     "evaluate_steps",
     "format_trajectories",

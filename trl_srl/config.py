@@ -98,6 +98,8 @@ class SRLConfig(DynamicSamplingConfig):
             Whether the last step of a solution is a target too. Read literally the paper learns the steps 1 … N-1.
         system_prompt (`str`, *optional*):
             Replaces our system prompt.
+        history_window (`int`, *optional*, defaults to `2`):
+            How many of an agent's last actions, with their observations, are in the prompt (the paper's number).
         max_prompt_length (`int`, *optional*):
             Longest prompt in tokens. Whole earlier steps are left out to fit, never the problem; how many rows that
             touches, and how many had to be dropped, is reported.
@@ -123,6 +125,9 @@ class SRLConfig(DynamicSamplingConfig):
         default=False, metadata={"help": "Whether the last step of a solution is a target too."}
     )
     system_prompt: str | None = field(default=None, metadata={"help": "Replaces the system prompt of step rows."})
+    history_window: int = field(
+        default=2, metadata={"help": "How many of an agent's last actions and observations are in the prompt."}
+    )
     max_prompt_length: int | None = field(
         default=None, metadata={"help": "Longest prompt in tokens; whole earlier steps are left out to fit."}
     )

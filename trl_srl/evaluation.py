@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging as transformers_logging
 
+from .actions import comparable
 from .prompts import Message, is_think_prefilled, parse_completion, render_prompt
 from .similarity import step_similarity
 
@@ -21,7 +22,10 @@ _NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 
 
 class StepResult(NamedTuple):
-    """One evaluated step row: the completion, the action read from it (`None` if malformed) and its similarity."""
+    """
+    One evaluated step row: the completion, the action read from it (`None` if malformed) and its similarity. Actions
+    of agents are in their canonical form.
+    """
 
     completion: str
     action: str | None
@@ -152,9 +156,11 @@ def generate_steps(
         for place, ids in zip(places, completions.tolist(), strict=True):
             end = next((i for i, token in enumerate(ids) if token in eos_ids), None)
             text = str(tokenizer.decode(ids[:end], skip_special_tokens=False))
-            expert = step_rows[place]["expert_action"].strip()
+            row = step_rows[place]
+            action_format = row.get("action_format")
+            expert = comparable(row["expert_action"].strip(), action_format)
             parsed = parse_completion(text, prefilled[place])
-            action = None if parsed is None else parsed.action
+            action = None if parsed is None else comparable(parsed.action, action_format)
             similarity = 0.0 if action is None else step_similarity(action, expert)
             results[place] = StepResult(text, action, expert, similarity, truncated=end is None)
         progress.update(len(places))

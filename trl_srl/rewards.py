@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from math import isnan, nan
 from typing import Any
 
+from .actions import comparable, read_action
 from .prompts import completion_text, parse_completion
 from .similarity import MAX_LENGTH, step_similarities
 
@@ -17,6 +18,7 @@ def step_similarity_reward(
     expert_action: Sequence[str] | None = None,
     completion_ids: Sequence[Sequence[int]] | None = None,
     *,
+    action_format: Sequence[str | None] | None = None,
     format_penalty: float = -1.0,
     think_prefilled: bool = False,
     decode: Callable[[Any], list[str]] | None = None,
@@ -37,6 +39,10 @@ def step_similarity_reward(
             The N expert actions: the step rows' column of this name.
         completion_ids (`list[list[int]]`, *optional*):
             Token ids of the completions, with their end-of-sequence token if they have one.
+        action_format (`list[str]`, *optional*):
+            The rows' column of this name, in the rows of agents: both sides are read in their canonical form
+            ([`read_action`]), so that prose around the action, and key order and white space in its JSON, cost
+            nothing. A completion in which no action can be read is compared as it was written.
         format_penalty (`float`, *optional*, defaults to `-1.0`):
             Reward of a completion that does not follow the format.
         think_prefilled (`bool`, *optional*, defaults to `False`):
@@ -48,7 +54,8 @@ def step_similarity_reward(
         log_extra, log_metric (`Callable`, *optional*):
             Passed by TRL. Columns logged: `action`, `expert_action`, `similarity` (NaN when malformed). Metrics
             logged: `srl/similarity`, `srl/exact_step_rate` (a malformed completion counts as 0 in both),
-            `srl/format_rate`, `srl/cut_rate` (the action or the expert's step is longer than [`step_similarity`]
+            `srl/format_rate`, `srl/action_rate` (of agents: completions with an action that can be read),
+            `srl/cut_rate` (the action or the expert's step is longer than [`step_similarity`]
             looks), `srl/truncated_rate` (needs `completion_ids` and `eos_token_ids`).
         **kwargs:
             Other columns of the dataset, ignored.
@@ -78,23 +85,28 @@ def step_similarity_reward(
     else:
         texts = [completion_text(completion, think_prefilled) for completion in completions]
     parsed = [parse_completion(text, think_prefilled) for text in texts]
-    experts = [expert.strip() for expert in expert_action]
-    pairs = [
-        (completion.action, expert)
-        for completion, expert in zip(parsed, experts, strict=True)
-        if completion is not None
+    formats = [None] * len(texts) if action_format is None else action_format
+    experts = [comparable(expert.strip(), name) for expert, name in zip(expert_action, formats, strict=True)]
+    actions = [
+        None if completion is None else comparable(completion.action, name)
+        for completion, name in zip(parsed, formats, strict=True)
     ]
+    pairs = [(action, expert) for action, expert in zip(actions, experts, strict=True) if action is not None]
     well_formed = step_similarities([action for action, _ in pairs], [expert for _, expert in pairs])
     in_order = iter(well_formed)
-    similarities = [nan if completion is None else next(in_order) for completion in parsed]
+    similarities = [nan if action is None else next(in_order) for action in actions]
     if log_extra is not None:
-        log_extra("action", ["" if completion is None else completion.action for completion in parsed])
+        log_extra("action", ["" if action is None else action for action in actions])
         log_extra("expert_action", experts)
         log_extra("similarity", similarities)
     if log_metric is not None and texts:
         log_metric("srl/similarity", sum(well_formed) / len(texts))
         log_metric("srl/format_rate", len(well_formed) / len(texts))
         log_metric("srl/exact_step_rate", sum(similarity == 1.0 for similarity in similarities) / len(texts))
+        agents = [(action, name) for action, name in zip(actions, formats, strict=True) if name not in (None, "text")]
+        if agents:
+            read = sum(action is not None and read_action(action, str(name)) is not None for action, name in agents)
+            log_metric("srl/action_rate", read / len(agents))
         log_metric("srl/cut_rate", sum(max(map(len, pair)) > MAX_LENGTH for pair in pairs) / len(texts))
         if completion_ids is not None and eos_token_ids is not None:
             truncated = sum(not ids or ids[-1] not in eos_token_ids for ids in completion_ids)

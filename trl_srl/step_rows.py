@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .actions import read_action
 from .near_duplicates import is_built_prompt, problem_key, problem_text
 from .prompts import Message, gold_completion, parse_completion
 
@@ -37,6 +38,14 @@ DROP_REASONS = {
     "empty_action": "step rows whose expert action is empty",
     "title_only": "step rows whose step is only a title, which `title_hint` gives away",
     "prompt_too_long": "step rows that `max_prompt_length` does not fit, even without earlier steps",
+    "no_action": "agent trajectories without an action that can be read",
+    "no_action_in_step": "step rows whose expert action cannot be read in its format",
+    "unresolved": "agent trajectories that did not solve their task",
+    "unfinished": "trajectories that end before the answer or the submission",
+    "wrong_answer": "solutions that are marked as wrong, or as not verified",
+    "invalid_problem": "problems or solutions that the data set marks as invalid",
+    "no_solution": "rows without a solution",
+    "unreadable_messages": "rows whose messages are no chat",
 }
 
 
@@ -50,18 +59,29 @@ class FormattingSummary:
         problems (`set[str]`): Ids of the problems that have a step row.
         trimmed (`int`): Kept rows whose prompt leaves out earlier steps to fit `max_prompt_length`.
         dropped (`Counter[str]`): Count for each reason of `DROP_REASONS`; what is counted, the reason's text says.
+        skipped_turns (`int`): Agents' turns without an action, which were skipped.
+        cut_observations (`int`): Agents' observations of which the middle was cut out.
     """
 
     rows: int = 0
     problems: set[str] = field(default_factory=set)
     trimmed: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    skipped_turns: int = 0
+    cut_observations: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.rows:,} step rows from {len(self.problems):,} problems"]
         if self.trimmed:
             lines.append(f"{self.trimmed:,} of them leave out earlier steps to fit the length limit")
-        lines += [f"dropped {n:,} {DROP_REASONS[reason]} [{reason}]" for reason, n in sorted(self.dropped.items())]
+        if self.skipped_turns:
+            lines.append(f"{self.skipped_turns:,} turns of agents without an action were skipped")
+        if self.cut_observations:
+            lines.append(f"{self.cut_observations:,} observations were cut in the middle")
+        lines += [
+            f"dropped {n:,} {DROP_REASONS.get(reason, 'rows')} [{reason}]"
+            for reason, n in sorted(self.dropped.items())
+        ]
         return "\n".join(lines)
 
     def count(self, drop_reason: str, problem_id: str, trimmed: bool = False) -> bool:
@@ -75,6 +95,8 @@ class FormattingSummary:
         return True
 
     def count_formatted(self, row: Mapping[str, Any]) -> bool:
+        self.skipped_turns += row["skipped_turns"]
+        self.cut_observations += row["cut_observations"]
         return self.count(row["drop_reason"], row["problem_id"], row["omitted_steps"] > 0)
 
 
@@ -108,7 +130,8 @@ def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
         raise ValueError(
             f"Cannot find expert trajectories in the columns {sorted(columns)}. Needed: `problem` (a text) or "
             "`prompt` (a text or chat messages), and `steps` (a list of texts, or of {'title', 'body'}) or "
-            "`completions` (TRL's stepwise type); or ready step rows with `prompt` and `expert_action`. Rename your "
+            "`completions` (TRL's stepwise type); or ready step rows with `prompt` and `expert_action`. For a known "
+            "data set, an agent's chat among them, use trl_srl.adapt(dataset, name). Rename your "
             "columns with `dataset.rename_columns`; cut a solution that is one text with trl_srl.split_solutions, or "
             "with `trl-srl prepare --solution_column`."
         )
@@ -164,6 +187,10 @@ def check_step_rows(
             reason = "empty_action"
         elif parse_completion(gold_completion(row["expert_action"])) is None:
             reason = "think_tag_in_step"
+        elif (row.get("action_format") or "text") != "text" and not read_action(
+            row["expert_action"], row["action_format"]
+        ):
+            reason = "no_action_in_step"
         elif max_prompt_length is not None and count_tokens is not None:
             reason = "prompt_too_long" if count_tokens(row["prompt"]) > max_prompt_length else ""
         return summary.count(reason, row.get("problem_id") or digest(row["prompt"]))
@@ -185,9 +212,10 @@ def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     keys: dict[str, str] = {}
     for row in rows:
         problem, prompt = row["problem_id"], row.get("prompt")
-        if prompt and isinstance(prompt, list) and problem not in keys:
-            if row.get("step_index") == 0 or is_built_prompt(prompt):
-                keys[problem] = problem_key(problem_text(prompt))
+        if not prompt or not isinstance(prompt, list) or problem in keys:
+            continue
+        if row.get("step_index") == 0 or is_built_prompt(prompt):
+            keys[problem] = problem_key(problem_text(prompt))
     return keys
 
 
@@ -268,7 +296,7 @@ def split_by_problem(step_rows: Any, validation_size: int | float, seed: int = 4
 
 
 def _is_in_validation(row: Mapping[str, Any], share: float, seed: int) -> bool:
-    """Whether a hash puts a row's problem on the validation side. Only the words of `build_prompt` are looked through."""
+    """Whether a hash puts a row's problem on the validation side."""
     prompt = row.get("prompt")
     built = isinstance(prompt, list) and is_built_prompt(prompt)
     key = problem_key(problem_text(prompt)) if built else row["problem_id"]

@@ -173,6 +173,7 @@ class SRLTrainer(DynamicSamplingTrainer):
                     include_last_step=self.args.include_last_step,
                     title_hint=self.args.title_hint,
                     system_prompt=self.args.system_prompt,
+                    history_window=self.args.history_window,
                     **limit,
                 )
         if isinstance(dataset, Dataset):

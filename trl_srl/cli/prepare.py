@@ -99,6 +99,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     rewriting.add_argument(
         "--rewrite_cache", metavar="FILE", help="where replies are kept (default: in the Hugging Face cache)"
     )
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     from ..preparing import prepare_step_rows
 
     if args.output_dir is None and not args.inspect:
-        raise ValueError("Name a folder to write to with --output_dir, or look at the data with --inspect.")
+        args.usage_error("name a folder to write to with --output_dir, or look at the data with --inspect")
     tokenizer = None
     if args.model is not None:
         from transformers import AutoTokenizer

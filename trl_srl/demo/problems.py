@@ -3,41 +3,29 @@
 {"problem": "A cup of tea is 7 ounces …", "steps": ["He drank 7*6=42 ounces …", "So he drank …", "The answer is 126."],
  "answer": "126"}
 
-Nothing is downloaded. The problems are the packages' own; only what is no part of a solution is cleaned away.
+Nothing is downloaded. The problems are the packages' own, read by the adapters `gsm_symbolic` and `champ`.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterator
+from importlib import resources
 from typing import Any
 
 from datasets import Dataset
 
-from ..trajectories import split_steps
+from ..adapters.champ import convert_champ
+from ..adapters.gsm import convert_gsm_symbolic
 
 
-QUESTION_SUFFIX = "Give the result as your final answer. Do not include units."
-_HEADING = re.compile(r"\A\s*Let's solve this step by step:\s*")
-_ECHO = re.compile(r"(?<=[a-z]{2} )(\d+)=\1(?![\d.])")  # "receives 48=48 emails", but not "40 x 1=40"
-_POINT_ZERO = re.compile(r"(?<![.\d])(\d+)\.0(?!\d)")  # "36.0 eggs", but not "36.05"
 _FLOAT_NOISE = re.compile(r"\d\.\d{5}")  # 22.833333333333336
 
 _MISSING = "The {name} problems need the package {package}: pip install 'trl-srl[demo]'"
 
 
-def clean_solution(solution: str) -> str:
-    """The solution without its heading line, and without numbers that the generator wrote oddly."""
-    return _POINT_ZERO.sub(r"\1", _ECHO.sub(r"\1", _HEADING.sub("", solution)))
-
-
-def _gsm_trajectory(entry: dict[str, Any]) -> dict[str, Any]:
-    solution, _, answer = clean_solution(entry["metadata"]["answer_cot"]).rpartition("####")
-    # The answer is its own last step: SRL's last step is no target, so every step of the solution becomes one.
-    steps = [step.body for step in split_steps(solution)] + [f"The answer is {answer.strip()}."]
-    return {
-        "problem": _POINT_ZERO.sub(r"\1", entry["question"].removesuffix(QUESTION_SUFFIX).strip()),
-        "steps": steps,
-        "answer": answer.strip(),
-    }
+def _with_texts(row: dict[str, Any]) -> dict[str, Any]:
+    """A trajectory row of an adapter whose steps have no titles, with the steps as texts."""
+    return {"problem": row["problem"], "steps": [step["body"] for step in row["steps"]], "answer": row["answer"]}
 
 
 def gsm_symbolic_trajectories(
@@ -71,7 +59,7 @@ def gsm_symbolic_trajectories(
     rows: list[dict[str, Any]] = []
     # Far more candidates than needed: they are generated one by one, when asked for.
     for entry in _entries(reasoning_gym.create_dataset("gsm_symbolic", size=20 * count + 1000, seed=seed)):
-        row = _gsm_trajectory(entry)
+        row = _with_texts(convert_gsm_symbolic(entry))
         length = len(row["problem"]) + sum(map(len, row["steps"]))
         fits = max_characters is None or length <= max_characters
         if not fits or row["problem"] in seen or _FLOAT_NOISE.search(entry["metadata"]["answer_cot"]):
@@ -98,16 +86,8 @@ def champ_trajectories() -> Dataset:
         `ImportError`: when champ-dataset is not installed.
     """
     try:
-        import champ_dataset
+        files = resources.files("champ_dataset")
     except ImportError as error:
         raise ImportError(_MISSING.format(name="champ", package="champ-dataset")) from error
-    return Dataset.from_list(
-        [
-            {
-                "problem": problem.text,
-                "steps": [step.text for step in problem.solution.steps],
-                "answer": problem.answer,
-            }
-            for problem in champ_dataset.load("v0").problems.values()
-        ]
-    )
+    entries = json.loads(files.joinpath("dataset_files", "v0.json").read_text(encoding="utf-8"))["problems"]
+    return Dataset.from_list([_with_texts(convert_champ(entry)) for entry in entries.values()])

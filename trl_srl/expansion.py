@@ -1,0 +1,187 @@
+"""One expert trajectory → its step rows. Unusable ones are among them and carry the reason; formatting.py counts."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .actions import comparable, find_action_format, read_action
+from .prompts import Message, build_agent_prompt, build_prompt, gold_completion, parse_completion
+from .step_rows import digest
+from .trajectories import Step, build_step
+
+
+class Options(NamedTuple):
+    """The settings of [`format_trajectories`]."""
+
+    include_last_step: bool = False
+    title_hint: bool = False
+    system_prompt: str | None = None
+    history_window: int = 2
+    max_prompt_length: int | None = None
+    count_tokens: Callable[[list[Message]], int] | None = None
+
+
+def expand_trajectory(row: Mapping[str, Any], options: Options) -> Iterator[dict[str, Any]]:
+    """
+    The step rows of one trajectory row.
+
+    Args:
+        row (`Mapping`):
+            A trajectory row: `problem` or `prompt`, `steps` or `completions`, perhaps `labels`, `answer`,
+            `action_format`, `drop_reason`. Steps that are mappings with `action` make it an agent's.
+        options ([`Options`]):
+            Settings.
+
+    Yields:
+        `dict`: a step row with `drop_reason`, `""` if it can be used. A trajectory of which nothing can be used yields
+        one row.
+
+    Raises:
+        `TypeError`: when the steps are no list of steps.
+    """
+    problem: Any = row["problem"] if row.get("problem") is not None else row.get("prompt")
+    steps: Any = row["steps"] if row.get("steps") is not None else row.get("completions")
+    answer = row.get("answer")
+    blank: dict[str, Any] = {
+        "prompt": [],
+        "expert_action": "",
+        "problem_id": digest(problem or ""),
+        "step_index": 0,
+        "num_steps": 0,
+        "answer": None if answer is None else str(answer),
+        "trajectory_id": "",
+        "omitted_steps": 0,
+        "drop_reason": "",
+        "action_format": row.get("action_format"),
+        "skipped_turns": row.get("skipped_turns") or 0,
+        "cut_observations": row.get("cut_observations") or 0,
+    }
+    if row.get("drop_reason"):
+        yield blank | {"drop_reason": row["drop_reason"]}
+    elif _is_blank(problem):
+        yield blank | {"drop_reason": "empty_problem"}
+    elif isinstance(steps, str):
+        raise TypeError(
+            f"The steps of the problem {str(problem)[:80]!r} are one text, not a list of texts. Cut solutions first: "
+            "trl_srl.split_solutions, or `trl-srl prepare --solution_column`."
+        )
+    elif steps and isinstance(steps[0], Mapping) and "action" in steps[0]:
+        yield from _expand_agent(problem, steps, blank, options)
+    else:
+        yield from _expand_solution(problem, steps or [], row.get("labels"), blank, options)
+
+
+def _expand_solution(
+    problem: Any, raw_steps: Sequence[Any], labels: Sequence[Any] | None, blank: dict[str, Any], options: Options
+) -> Iterator[dict[str, Any]]:
+    try:
+        steps = [build_step(step) for step in raw_steps]
+    except TypeError as error:
+        raise TypeError(f"{error} (in the trajectory of the problem {str(problem)[:80]!r})") from error
+    num_targets = len(steps) if options.include_last_step else len(steps) - 1
+    reason = ""
+    if labels is not None and not all(labels):
+        reason = "wrong_label"
+    elif num_targets < 1:
+        reason = "too_few_steps"
+    elif not all(step.text.strip() for step in steps):
+        reason = "empty_step"
+    if reason:
+        yield blank | {"drop_reason": reason}
+        return
+    common = blank | {"trajectory_id": digest([problem, [step.text for step in steps]]), "num_steps": len(steps)}
+    for index, step in enumerate(steps[:num_targets]):
+        title = step.title if options.title_hint else ""
+        action = (step.body if title else step.text).strip()
+        prompt, omitted = _fit_prompt(_solution_prompts(problem, steps[:index], title, options), options)
+        yield common | {
+            "prompt": prompt or [],
+            "expert_action": action,
+            "step_index": index,
+            "omitted_steps": omitted,
+            "drop_reason": "title_only" if not action else _why_unusable(prompt, action),
+        }
+
+
+def _expand_agent(
+    task: Any, raw_steps: Sequence[Mapping[str, Any]], blank: dict[str, Any], options: Options
+) -> Iterator[dict[str, Any]]:
+    """
+    Every action is a target, the last one too, whatever `include_last_step` says: it ends the work (`submit`), and an
+    agent has to learn when to do that. The context is the task and the last `history_window` pairs (Appendix A).
+    """
+    texts = [step["action"] or "" for step in raw_steps]
+    action_format = blank["action_format"] or find_action_format(texts)
+    if action_format is None:
+        yield blank | {"drop_reason": "no_action"}
+        return
+    pairs = [
+        (comparable(text, action_format).strip(), step.get("observation") or "")
+        for text, step in zip(texts, raw_steps, strict=True)
+    ]
+    common = blank | {
+        "action_format": action_format,
+        "trajectory_id": digest([task, pairs]),
+        "num_steps": len(pairs),
+    }
+    for index, (action, _) in enumerate(pairs):
+        prompts = _agent_prompts(task, pairs, index, action_format, options)
+        prompt, omitted = _fit_prompt(prompts, options)
+        reason = "no_action_in_step" if read_action(action, action_format) is None else _why_unusable(prompt, action)
+        yield common | {
+            "prompt": prompt or [],
+            "expert_action": action,
+            "step_index": index,
+            "omitted_steps": omitted,
+            "drop_reason": reason,
+        }
+        common = common | {"skipped_turns": 0, "cut_observations": 0}  # counted once a trajectory
+
+
+def _is_blank(problem: Any) -> bool:
+    """Whether a problem, a text or chat messages, says nothing."""
+    if isinstance(problem, list) and problem and isinstance(problem[-1], dict):
+        problem = problem[-1].get("content") or ""
+    return not problem or (isinstance(problem, str) and not problem.strip())
+
+
+def _why_unusable(prompt: list[Message] | None, action: str) -> str:
+    if parse_completion(gold_completion(action)) is None:  # the gold would not score 1.0
+        return "think_tag_in_step"
+    return "prompt_too_long" if prompt is None else ""
+
+
+def _solution_prompts(problem: Any, earlier: Sequence[Step], title: str, options: Options) -> Iterator[list[Message]]:
+    """The prompt with all earlier steps, then without the oldest, and so on."""
+    for omitted in range(len(earlier) + 1):
+        yield build_prompt(
+            problem,
+            [step.text for step in earlier[omitted:]],
+            next_title=title,
+            omitted_steps=omitted,
+            system_prompt=options.system_prompt,
+        )
+
+
+def _agent_prompts(
+    task: Any, pairs: Sequence[tuple[str, str]], index: int, action_format: str, options: Options
+) -> Iterator[list[Message]]:
+    """The prompt with the last `history_window` pairs before a step, then without the oldest of them, and so on."""
+    for start in range(max(0, index - options.history_window), index + 1):
+        yield build_agent_prompt(
+            task,
+            pairs[start:index],
+            action_format=action_format,
+            omitted_actions=start,
+            system_prompt=options.system_prompt,
+        )
+
+
+def _fit_prompt(prompts: Iterator[list[Message]], options: Options) -> tuple[list[Message] | None, int]:
+    """The first of the prompts that fits, and how many were too long; `None` if none fits."""
+    omitted = -1
+    for omitted, prompt in enumerate(prompts):
+        if options.max_prompt_length is None or options.count_tokens is None:
+            return prompt, 0
+        if options.count_tokens(prompt) <= options.max_prompt_length:
+            return prompt, omitted
+    return None, omitted
