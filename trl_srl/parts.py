@@ -1,4 +1,4 @@
-"""Parts of a large dataset: some hundred source rows, formatted and written to one file with counts beside it."""
+"""Parts of a large dataset: at most a thousand source rows, formatted, in one file with counts beside it."""
 
 import json
 import re
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-PART_SIZE = 256  # source rows; with 27 actions and 8,000 characters of prompt each about 50 MB
+MAX_PART_ROWS = 1024  # rows of the source
+MAX_PART_BYTES = 4 * 2**20  # of the source: an agent's step rows hold five times as much, and are copied a few times
 
 
 class Recipe(NamedTuple):
@@ -83,6 +84,20 @@ class Recipe(NamedTuple):
 def _whole(text: str) -> list[str]:
     """A solution in one piece, to be rewritten."""
     return [text]
+
+
+def cut_into_parts(dataset: "Dataset | IterableDataset") -> "Iterator[pa.Table]":
+    """Source rows in order, always the same ones together."""
+    import pyarrow as pa
+
+    tables: list[pa.Table] = []
+    for table in dataset.with_format("arrow").iter(batch_size=16):
+        tables.append(table)
+        if sum(map(len, tables)) >= MAX_PART_ROWS or sum(table.nbytes for table in tables) >= MAX_PART_BYTES:
+            yield pa.concat_tables(tables, promote_options="permissive")
+            tables = []
+    if tables:
+        yield pa.concat_tables(tables, promote_options="permissive")
 
 
 def make_part(source: "pa.Table | pa.Buffer", number: int, folder: Path, recipe: Recipe) -> int:

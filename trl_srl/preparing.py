@@ -1,6 +1,6 @@
 """Data of any size → step rows on disk. Survives kills, and needs the memory of a few hundred trajectories.
 
-1. *Parts.* Each `PART_SIZE` rows of the source become one part: a Parquet file of step rows with their drop reasons, and a
+1. *Parts.* Some rows of the source, at most a thousand, become one part: a Parquet file of step rows with their drop reasons, and a
    JSON file of counts (parts.py). Parts are independent: several processes make them, and a later run makes only those
    that are missing.
 2. *Splits.* When all parts are there, a first reading of a few columns finds duplicates and the validation problems, a
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .inspecting import EXAMPLES, TOKENIZED_ROWS, Inspection, make_example, sample_places
 from .near_duplicates import problem_text
-from .parts import PART_SIZE, Parts, Recipe, as_bytes, make_part
+from .parts import MAX_PART_BYTES, MAX_PART_ROWS, Parts, Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
 from .shards import ShardWriter, publish, write_text
 from .step_rows import FormattingSummary, choose_validation, column_names, explain_no_rows
@@ -114,7 +114,7 @@ def prepare_step_rows(
     output = Path(output_dir)
     existed, folder = output.exists(), output / UNFINISHED
     try:
-        _open_unfinished(folder, {**(identity or {}), **recipe.settings(), "part_size": PART_SIZE}, tell)
+        _open_unfinished(folder, {**(identity or {}), **recipe.settings(), "part": [MAX_PART_ROWS, MAX_PART_BYTES]}, tell)
         number = _make_parts(dataset, folder, recipe, num_proc)
         parts = Parts(folder, number)
         if not parts.summary.rows:
@@ -171,7 +171,7 @@ def _make_parts(dataset: "Dataset | IterableDataset", folder: Path, recipe: Reci
     number = 0
     with progress("Formatting", _count_rows(dataset)) as advance:
         try:
-            for table in dataset.with_format("arrow").iter(batch_size=PART_SIZE):
+            for table in cut_into_parts(dataset):
                 if (folder / f"{number:06}.json").exists():
                     advance(len(table))
                 elif pool is None:
