@@ -1,11 +1,11 @@
 """How fast `trl-srl prepare` is, and what memory it needs, on agent trajectories and on whole solutions.
 
-    python benchmarks/prepare.py                  # everything: about two minutes, 600 MB of disk in the temporary folder
+    python benchmarks/prepare.py                  # everything: two minutes, 1 GB of temporary files
     python benchmarks/prepare.py --trajectories 500 1000
 
-1. Agents: files in SWE-smith's form (chat messages; 27 actions in `<function=…>` blocks, observations of 1,500 characters on
-   average) are made and prepared by the command itself, in processes of their own, map-style with two processes and as a
-   stream with one. Printed: wall time, CPU time of all processes, peak memory of all processes together (PSS, sampled every
+1. Agents: files in SWE-smith's form (chat messages; 27 actions in `<function=…>` blocks, observations of 1,500
+   characters on average) are made and prepared by the command itself, map-style with two processes and as a stream
+   with one. Printed: wall time, CPU time of all processes, peak memory of all processes together (PSS, sampled every
    20 ms), and how time, memory and output grow from the first number of trajectories to the last.
 2. Splitting: `split_steps` on 10,000 solutions of 4,000 characters, in megabytes of CPU time per second, each style.
 """
@@ -28,21 +28,22 @@ from trl_srl.trajectories import STYLES
 
 ACTIONS = 27
 WORDS = (
-    "the test fails because parse returns None when value is empty so self.cache[key] = node def update(self, **kwargs): "
-    "return super().update(kwargs) if not isinstance(path, Path) raise ValueError import os from typing for line in lines"
-).split()
+    "the test fails because parse returns None when value is empty so self.cache[key] = node def update(self, **kw): "
+    "return super().update(kw) if not isinstance(path, Path) raise ValueError import os from typing for line in lines"
+)
 
 
 def make_text(rng: random.Random, length: int) -> str:
-    text = " ".join(rng.choices(WORDS, k=length // 5 + 8))
+    text = " ".join(rng.choices(WORDS.split(), k=length // 5 + 8))
     return "\n".join(text[i : i + 80] for i in range(0, len(text), 80))[:length]
 
 
 def make_trajectory(rng: random.Random, number: int, texts: list[str]) -> dict:
     """One row in the form of SWE-smith's trajectories: system, task, then actions and observations."""
+    task = f"<uploaded_files>\n/testbed\n</uploaded_files>\nIssue {number}: {rng.choice(texts)}"
     messages = [
         {"role": "system", "content": "You are a programmer who interacts with a computer.\n" + texts[0]},
-        {"role": "user", "content": f"<uploaded_files>\n/testbed\n</uploaded_files>\nIssue {number}: {rng.choice(texts)}"},
+        {"role": "user", "content": task},
     ]
     for step in range(ACTIONS):
         command = f"cd /testbed && grep -rn 'name_{rng.randrange(10**6)}' src | head -{step + 5}"
@@ -128,13 +129,13 @@ def measure_agents(counts: list[int]) -> None:
             for way, options in ways.items():
                 run = run_prepare(source, root / f"{count} {way}", "--adapter", "swe_smith", *options)
                 runs[way, count] = run
-                print(
-                    f"{way:<24}{count:>13,}{run.rows:>11,}{run.wall:>8.1f}{run.cpu:>8.1f}{run.peak:>9.0f}{run.output:>11.1f}",
-                    flush=True,
-                )
+                numbers = f"{run.wall:>8.1f}{run.cpu:>8.1f}{run.peak:>9.0f}{run.output:>11.1f}"
+                print(f"{way:<24}{count:>13,}{run.rows:>11,}{numbers}", flush=True)
             source.unlink()
     first, last = counts[0], counts[-1]
-    print(f"\ngrowth from {first:,} to {last:,} trajectories ({last / first:.3g} times as many); time without the start,")
+    print(
+        f"\ngrowth from {first:,} to {last:,} trajectories ({last / first:.3g} times as many); time without the start,"
+    )
     print("which is the run on one trajectory")
     for way in ways:
         start, small, large = (runs[way, count] for count in (1, first, last))
@@ -151,8 +152,9 @@ def make_solutions(count: int, length: int) -> Iterator[str]:
     for _ in range(count):
         text, step = "", 1
         while len(text) < length:
-            lines = "\n".join("   - " + " ".join(rng.choices(WORDS, k=8)) for _ in range(3))
-            text += f"{step}. **Step title**: {' '.join(rng.choices(WORDS, k=40))}\n{lines}\n\\[\nx = {step}.5\n\\]\n\n"
+            lines = "\n".join("   - " + " ".join(rng.choices(WORDS.split(), k=8)) for _ in range(3))
+            sentence = " ".join(rng.choices(WORDS.split(), k=40))
+            text += f"{step}. **Step title**: {sentence}\n{lines}\n\\[\nx = {step}.5\n\\]\n\n"
             step += 1
         yield text[:length]
 

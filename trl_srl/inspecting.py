@@ -1,4 +1,4 @@
-"""What is in the data, before anything is trained on it: lengths, repeated steps, answers, examples of what was dropped.
+"""What is in the data, before anything is trained on it: lengths, repetitions, answers, examples of what was dropped.
 
 Collected in one pass, in bounded memory: lengths are counted to two significant digits, repetitions on a sample of the
 different steps once there are too many of them, examples are a few. inspection_report.py prints it.
@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .answers import has_answer
@@ -26,8 +27,8 @@ MAX_DIFFERENT_STEPS = 200_000
 
 class Lengths:
     """
-    A histogram that needs no bins beforehand: values to two significant digits (at most 5 % off above 100), with the exact
-    smallest, largest and mean one.
+    A histogram that needs no bins beforehand: values to two significant digits (at most 5 % off above 100), with the
+    exact smallest, largest and mean one.
 
     ```python
     >>> from trl_srl.inspecting import Lengths
@@ -140,12 +141,13 @@ class Inspection:
         steps_per_solution, step_characters, prompt_characters ([`Lengths`]): Of the kept step rows.
         step_tokens, prompt_tokens ([`Lengths`]): Of a sample of them, if there is a tokenizer.
         dropped (`dict[str, list[Example]]`): A few examples for each reason.
-        answers, answers_elsewhere (`int`): Solutions with an answer, and those of them whose last step does not hold it.
+        answers, answers_elsewhere (`int`): Solutions with an answer, and those of them without it in the last step.
         elsewhere (`list[Example]`): A few of the latter.
         repeating_steps (`int`): Kept steps that are equal to an earlier step of their solution.
         repeating (`list[Example]`): A few of them.
         repeats ([`Repeats`]): Steps that occur more than once, in all solutions and in both splits.
-        problems, near_duplicates (`int`): Different problems, and those that differ from another one only in case, white
+        problems, near_duplicates (`int`): Different problems, and those that differ from another one only in case,
+            white
             space or punctuation.
         shared_problems (`int`): Problems, near-duplicates included, that are in both splits.
         rows (`list[dict]`): Step rows in full: the first, the middle one and the last.
@@ -213,13 +215,10 @@ class Inspection:
         self.repeats.add(actions, split)
         for prompt in table["prompt"].chunks:
             lengths = pc.utf8_length(prompt.flatten().field("content")).to_pylist()
+            sums = [0, *accumulate(length or 0 for length in lengths)]
             offsets = prompt.offsets.to_pylist()
-            first = offsets[0] if offsets else 0
-            sums = [0]
-            for length in lengths:
-                sums.append(sums[-1] + (length or 0))
             self.prompt_characters.add(
-                sums[end - first] - sums[start - first] for start, end in zip(offsets, offsets[1:], strict=False)
+                sums[end - offsets[0]] - sums[start - offsets[0]] for start, end in pairwise(offsets)
             )
         trajectory, seen = ("", -1), set[str]()
         trajectories, counts = table["trajectory_id"].to_pylist(), table["num_steps"].to_pylist()

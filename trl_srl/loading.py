@@ -66,8 +66,8 @@ def _find_files(source: str) -> list[Path]:
 
 def describe_source(source: str, split: str = "train", name: str | None = None) -> dict[str, Any]:
     """
-    What tells the rows of [`load_rows`] from those of another call, as JSON-like data: the arguments, and of local files the
-    names, sizes and times of change. A dataset on the Hub is told apart by its name alone.
+    What tells the rows of [`load_rows`] from those of another call, as JSON-like data: the arguments, and of local
+    files the names, sizes and times of change. A dataset on the Hub is told apart by its name alone.
     """
     files = _find_files(source)
     if not files and Path(source).is_dir():

@@ -19,7 +19,7 @@ from .step_rows import FormattingSummary, is_step_rows, problem_keys
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 MAX_PART_ROWS = 1024  # rows of the source
 MAX_PART_BYTES = 4 * 2**20  # of the source: an agent's step rows hold five times as much, and are copied a few times
@@ -34,7 +34,8 @@ class Recipe(NamedTuple):
         adapter (`str`, *optional*):
             Name of an adapter, see [`adapt`].
         solution_column, problem_column, answer_column, style (*optional*):
-            As in [`split_solutions`]; without `solution_column`, the columns to rename. A column `answer` is used unasked.
+            As in [`split_solutions`]; without `solution_column`, the columns to rename. A column `answer` is used
+            unasked.
         rewriter ([`Rewriter`], *optional*):
             Rewrites the solutions.
         options ([`Options`], *optional*):
@@ -74,6 +75,7 @@ class Recipe(NamedTuple):
 
         style = self.style if isinstance(self.style, str) else f"/{self.style.pattern}/"
         settings = self._asdict() | self.options._asdict() | {"style": style, "trl_srl": __version__}
+        settings["part"] = [MAX_PART_ROWS, MAX_PART_BYTES]
         del settings["options"], settings["count_tokens"]
         if self.rewriter is not None:
             model = self.rewriter.model
@@ -111,7 +113,8 @@ def make_part(source: "pa.Table | pa.Buffer", number: int, folder: Path, recipe:
         trajectories = recipe.make_trajectories(Dataset(source))
     # One trajectory after the other: the rows of all of them as Python objects would be several times larger.
     schema = step_row_features().arrow_schema
-    tables, inspection, keys = [schema.empty_table()], Inspection(), {}
+    tables, inspection = [schema.empty_table()], Inspection()
+    keys: dict[str, str] = {}
     for trajectory in trajectories:
         rows = list(expand_trajectory(trajectory, recipe.options))
         tables.append(pa.Table.from_pylist(rows, schema=schema))

@@ -1,13 +1,14 @@
 """Data of any size → step rows on disk. Survives kills, and needs the memory of a few hundred trajectories.
 
-1. *Parts.* Some rows of the source, at most a thousand, become one part: a Parquet file of step rows with their drop reasons, and a
-   JSON file of counts (parts.py). Parts are independent: several processes make them, and a later run makes only those
-   that are missing.
+1. *Parts.* Some rows of the source, at most a thousand, become one part: a Parquet file of step rows with their drop
+   reasons, and a JSON file of counts (parts.py). Parts are independent: several processes make them, and a later run
+   makes only those that are missing.
 2. *Splits.* When all parts are there, a first reading of a few columns finds duplicates and the validation problems, a
-   second one writes the shards. What is remembered of a trajectory is a digest, about 100 bytes, and as much of a problem.
+   second one writes the shards. What is remembered of a trajectory is a digest, about 100 bytes, and as much of a
+   problem.
 
-Everything unfinished lies in `<output_dir>/.unfinished`, which `datasets` does not read; the shards are moved out of it when
-all of them are whole.
+Everything unfinished lies in `<output_dir>/.unfinished`, which `datasets` does not read; the shards are moved out of
+it when all of them are whole.
 """
 
 import json
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .inspecting import EXAMPLES, TOKENIZED_ROWS, Inspection, make_example, sample_places
 from .near_duplicates import problem_text
-from .parts import MAX_PART_BYTES, MAX_PART_ROWS, Parts, Recipe, as_bytes, cut_into_parts, make_part
+from .parts import Parts, Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
 from .shards import ShardWriter, publish, write_text
 from .step_rows import FormattingSummary, choose_validation, column_names, explain_no_rows
@@ -86,8 +87,8 @@ def prepare_step_rows(
         source (`str`, *optional*, defaults to `""`):
             Name of the data, for `summary.json`.
         identity (`Mapping`, *optional*):
-            What tells these source rows from others, as JSON-like data (see `loading.describe_source`): unfinished work
-            on other rows is not continued.
+            What tells these source rows from others, as JSON-like data (see `loading.describe_source`): unfinished
+            work on other rows is not continued.
         validation_size, seed (*optional*):
             As in [`split_by_problem`], streams included. No validation split by default.
         num_proc (`int`, *optional*):
@@ -114,7 +115,7 @@ def prepare_step_rows(
     output = Path(output_dir)
     existed, folder = output.exists(), output / UNFINISHED
     try:
-        _open_unfinished(folder, {**(identity or {}), **recipe.settings(), "part": [MAX_PART_ROWS, MAX_PART_BYTES]}, tell)
+        _open_unfinished(folder, {**(identity or {}), **recipe.settings()}, tell)
         number = _make_parts(dataset, folder, recipe, num_proc)
         parts = Parts(folder, number)
         if not parts.summary.rows:
@@ -215,7 +216,7 @@ def _write_splits(
     inspection: Inspection | None,
     tokenizer: Any,
 ) -> dict[str, int]:
-    """Write the kept rows of all parts into their splits, and look at them. Returns the number of rows in each split."""
+    """Write the kept rows of all parts into their splits, and look at them. Returns the rows of each split."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

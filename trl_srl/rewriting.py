@@ -1,8 +1,8 @@
 """Solutions that are not step-wise: a model rewrites them into numbered, titled steps, and what it returns is checked.
 
-The paper's experts wrote in steps, and v3 adds that a larger model brought solutions into that form. A rewritten solution
-is used only if it has at least two titled steps and its last step still holds the final answer. What fails is dropped
-under a reason: `rewrite_format`, `rewrite_answer` or `rewrite_failed` (there was no reply).
+The paper's experts wrote in steps, and v3 adds that a larger model brought solutions into that form. A rewritten
+solution is used only if it has at least two titled steps and its last step still holds the final answer. What fails
+is dropped under a reason: `rewrite_format`, `rewrite_answer` or `rewrite_failed` (there was no reply).
 
 Replies are kept in a small database by their content, so a restart asks nothing twice; see [`ReplyCache`].
 """
@@ -29,8 +29,8 @@ REWRITE_PROMPT = (
     "numbered list of steps. Each step begins on a new line with its number and a short title in bold, as in\n"
     "1. **Title**\n"
     "and then says in full what is done in that step, formulas included. One step holds one piece of reasoning that "
-    "leads to a result. Keep every calculation and every result of the solution, add no reasoning of your own, and do not "
-    "solve the problem in another way. The last step states the final answer exactly as the solution does. Write "
+    "leads to a result. Keep every calculation and every result of the solution, add no reasoning of your own, and do "
+    "not solve the problem in another way. The last step states the final answer exactly as the solution does. Write "
     "nothing before the first step and nothing after the last."
 )
 
@@ -41,12 +41,16 @@ class ReplyFailure(NamedTuple):
     message: str
     lasting: bool = False
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class RewritingModel(Protocol):
     """
     What rewrites: a server ([`~trl_srl.rewriting_models.ServerModel`]) or a local model.
 
-    `name` and `settings` tell its replies from those of others; `replies` yields (place in `requests`, reply) as they come.
+    `name` and `settings` tell its replies from those of others; `replies` yields (place in `requests`, reply) as they
+    come.
     """
 
     name: str
@@ -59,8 +63,9 @@ class ReplyCache:
     """
     Replies by content, in one SQLite file that several processes may share and that no kill can spoil.
 
-    The key is a hash of the model's name, its settings and the messages, so another wording of the prompt, another model
-    or a mended solution is asked anew. What is kept is the reply as it came: a change of the checks costs nothing either.
+    The key is a hash of the model's name, its settings and the messages, so another wording of the prompt, another
+    model or a mended solution is asked anew. What is kept is the reply as it came: a change of the checks costs
+    nothing either.
     """
 
     def __init__(self, path: Path):
@@ -108,8 +113,8 @@ def check_rewritten(reply: str, solution: str, answer: str | None) -> tuple[list
         solution (`str`):
             The solution that it was to rewrite.
         answer (`str`, *optional*):
-            The final answer. Without one, it is that of the solution: its last `\\boxed{…}`, else its last number. If there
-            is none either (a proof), nothing can be compared.
+            The final answer. Without one, it is that of the solution: its last `\\boxed{…}`, else its last number. If
+            there is none either (a proof), nothing can be compared.
 
     Example:
 
@@ -135,8 +140,8 @@ def check_rewritten(reply: str, solution: str, answer: str | None) -> tuple[list
 
 class Rewriter:
     """
-    Rewrites trajectory rows. One step that holds a whole solution, or several that are joined by blank lines, become the
-    steps of the model's reply.
+    Rewrites trajectory rows. One step that holds a whole solution, or several that are joined by blank lines, become
+    the steps of the model's reply.
 
     Args:
         model (`RewritingModel`):
@@ -153,7 +158,7 @@ class Rewriter:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def rewrite_rows(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Trajectory rows with rewritten steps, or with a `drop_reason`. Rows that were dropped already stay as they are."""
+        """Trajectory rows with rewritten steps, or with a `drop_reason`. Rows that had one stay as they are."""
         rewritten = [dict(row) | {"drop_reason": row.get("drop_reason") or ""} for row in rows]
         requests: dict[str, list[Message]] = {}
         wanted: dict[int, tuple[str, str]] = {}

@@ -1,8 +1,9 @@
-"""The models that rewriting asks: a server that speaks OpenAI's chat protocol, or a model of transformers in this process.
+"""The models that rewriting asks: a server that speaks OpenAI's chat protocol, or a model of transformers in this
+process.
 
-The server is asked with the standard library. `huggingface_hub.InferenceClient` could do it, but refuses every request, to
-127.0.0.1 too, when HF_HUB_OFFLINE is set, which is how a cluster without internet runs beside its own vLLM server; and
-without a key it would send the user's Hub token to whatever server is named.
+The server is asked with the standard library. `huggingface_hub.InferenceClient` could do it, but refuses every
+request, to 127.0.0.1 too, when HF_HUB_OFFLINE is set, which is how a cluster without internet runs beside its own
+vLLM server; and without a key it would send the user's Hub token to whatever server is named.
 """
 
 import json
@@ -36,18 +37,19 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 class ServerModel:
     """
-    A model behind an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a paid service), `max_in_flight` requests at once.
+    A model behind an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a paid service), `max_in_flight` requests at
+    once.
 
-    Transient errors (no connection, time-outs, 429, 5xx) are repeated `retries` times, after 1, 2, 4 … seconds or what the
-    server's `Retry-After` says, at most a minute. A request that still fails, or that the server refuses, is a
-    [`ReplyFailure`]; a wrong address, model or key, or `max_failures` failed requests in a row, end the run.
+    Transient errors (no connection, time-outs, 429, 5xx) are repeated `retries` times, after 1, 2, 4 … seconds or
+    what the server's `Retry-After` says, at most a minute. A request that still fails, or that the server refuses, is
+    a [`ReplyFailure`]; a wrong address, model or key, or `max_failures` failed requests in a row, end the run.
 
     Args:
         name (`str`):
             Name of the model, as the server knows it.
         base_url (`str`):
-            Address up to and including `/v1`. The key is read from the environment variable OPENAI_API_KEY, sent to this
-            server only, and written nowhere.
+            Address up to and including `/v1`. The key is read from the environment variable OPENAI_API_KEY, sent to
+            this server only, and written nowhere.
         max_in_flight (`int`, *optional*, defaults to `8`):
             Requests at the same time.
         max_tokens (`int`, *optional*, defaults to `4096`):
@@ -78,7 +80,7 @@ class ServerModel:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise ValueError(
                 "The server's address must be http://HOST[:PORT]/v1 or https://…, without a name or a password in it "
-                f"(the key comes from {API_KEY_VARIABLE}); got one with scheme {parts.scheme!r}, host {parts.hostname!r}."
+                f"(the key comes from {API_KEY_VARIABLE}); got scheme {parts.scheme!r} and host {parts.hostname!r}."
             )
         if max_in_flight < 1:
             raise ValueError(f"At least one request must be in flight, got {max_in_flight}.")
@@ -95,11 +97,12 @@ class ServerModel:
             try:
                 for done in as_completed(places):
                     reply = done.result()
-                    self._failures_in_a_row = self._failures_in_a_row + 1 if isinstance(reply, ReplyFailure) else 0
-                    if isinstance(reply, ReplyFailure) and self._failures_in_a_row >= self.max_failures:
+                    failed = isinstance(reply, ReplyFailure)
+                    self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+                    if self._failures_in_a_row >= self.max_failures:
                         raise ServerUnavailableError(
-                            f"{self._failures_in_a_row} requests in a row failed, the last one so: {reply.message} What "
-                            "was answered is kept: mend the server and run the same command again."
+                            f"{self._failures_in_a_row} requests in a row failed, the last one so: {reply} "
+                            "What was answered is kept: mend the server and run the same command again."
                         )
                     yield places[done], reply
             finally:  # also when the reader stops: what waits is not asked any more
@@ -123,7 +126,7 @@ class ServerModel:
                     ) from None
                 if error.code not in _TRANSIENT:
                     return failure
-                asked_for = (error.headers or {}).get("Retry-After", "")
+                asked_for = error.headers.get("Retry-After") or ""
                 wait = max(wait, float(asked_for)) if asked_for.isdigit() else wait
             except (OSError, HTTPException) as error:  # no connection, a time-out, a reply cut short
                 failure = ReplyFailure(f"{self.url}: {getattr(error, 'reason', error) or type(error).__name__}.")

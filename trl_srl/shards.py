@@ -1,7 +1,7 @@
 """Files that appear in one piece: under another name until they are whole, then renamed.
 
-A split is one file, `train.parquet`, or numbered shards, `train-00000-of-00003.parquet`; `datasets.load_dataset(folder)`
-reads both without help.
+A split is one file, `train.parquet`, or numbered shards, `train-00000-of-00003.parquet`;
+`datasets.load_dataset(folder)` reads both without help.
 """
 
 import json

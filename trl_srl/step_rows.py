@@ -244,7 +244,7 @@ def choose_validation(keys: Mapping[str, str], validation_size: int | float, see
     return {problem for group in random.Random(seed).sample(problems, count) for problem in group}
 
 
-def split_by_problem(step_rows: Any, validation_size: int | float, seed: int = 42) -> Any:
+def split_by_problem(step_rows: "Dataset | IterableDataset", validation_size: int | float, seed: int = 42) -> Any:
     """
     Split step rows so that no problem is on both sides. Problems whose text differs only in case, white space or
     punctuation are one problem (see `normalize_problem`).
@@ -298,6 +298,6 @@ def split_by_problem(step_rows: Any, validation_size: int | float, seed: int = 4
 def _is_in_validation(row: Mapping[str, Any], share: float, seed: int) -> bool:
     """Whether a hash puts a row's problem on the validation side."""
     prompt = row.get("prompt")
-    built = isinstance(prompt, list) and is_built_prompt(prompt)
-    key = problem_key(problem_text(prompt)) if built else row["problem_id"]
+    is_known = isinstance(prompt, list) and is_built_prompt(prompt)
+    key = problem_key(problem_text(prompt or [])) if is_known else row["problem_id"]
     return int(digest(f"{seed} {key}"), 16) < share * 16**16

@@ -1,4 +1,4 @@
-"""`trl-srl prepare`: data of any size → step rows on disk, with a summary of what was kept and dropped, or a look at it."""
+"""`trl-srl prepare`: data of any size → step rows on disk, a summary of what was kept and dropped, a look at them."""
 
 import argparse
 import os
@@ -24,12 +24,12 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         name,
         help="turn expert solutions into step rows, or look at them",
         description="Turn expert solutions into step rows. The input has `problem` and `steps` (or TRL's `prompt` and "
-        "`completions`), or a whole solution in one column that is cut here, or is a known data set (--adapter). Writes "
-        "Parquet files that `trl-srl train --dataset_name DIR` reads. A killed run goes on where it stopped.",
+        "`completions`), or a whole solution in one column that is cut here, or is a known data set (--adapter). "
+        "Writes Parquet files that `trl-srl train --dataset_name DIR` reads. A killed run goes on where it stopped.",
     )
     parser.add_argument(
         "dataset",
-        help="a .jsonl, .json, .csv or .parquet file, a quoted pattern of such files, a folder, or a dataset id on the Hub",
+        help="a .jsonl, .json, .csv or .parquet file, a quoted pattern of files, a folder, or a dataset on the Hub",
     )
     parser.add_argument("--output_dir", "-o", help="folder for the splits train and validation, and summary.json")
     parser.add_argument("--split", default="train", help="split of the dataset to read (default: train)")
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
             inspect=args.inspect,
             write=args.output_dir is not None,
             tokenizer=tokenizer,
-            tell=lambda line: sys.stderr.write(f"{line}\n") and None,
+            tell=_tell,
         )
     sys.stdout.write(f"{prepared.source_rows:,} rows read from {args.dataset}\n{prepared.summary}\n")
     if prepared.inspection is not None:
@@ -144,6 +144,10 @@ def run(args: argparse.Namespace) -> None:
     for split, files in prepared.files.items():
         shards = f" … {files[-1].name}" if len(files) > 1 else ""
         sys.stdout.write(f"wrote {prepared.rows[split]:,} step rows to {files[0]}{shards}\n")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _make_recipe(args: argparse.Namespace, tokenizer: Any) -> "Recipe":
