@@ -249,7 +249,7 @@ def _write_splits(
 
 def _take(table: "pa.Table", places: list[int]) -> list[dict[str, Any]]:
     """The rows at those of the places that are in a table."""
-    return table.take([place for place in places if 0 <= place < len(table)]).to_pylist()
+    return [row for place in places if 0 <= place < len(table) for row in table.slice(place, 1).to_pylist()]
 
 
 def _add_duplicates(inspection: Inspection, table: "pa.Table", kept: "np.ndarray") -> None:
