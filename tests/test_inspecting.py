@@ -1,6 +1,7 @@
 """Looking before training: what is counted, by hand."""
 
 import random
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -50,7 +51,7 @@ def test_bins_hold_everything_and_are_few():
         bins = Lengths(values).bins()
         assert sum(count for _, _, count in bins) == len(values)
         assert len(bins) <= 12
-        assert all(end == following[0] for (_, end, _), following in zip(bins, bins[1:], strict=False))
+        assert all(end == following[0] for (_, end, _), following in pairwise(bins))
 
 
 def test_repeats_are_exact_while_there_are_few():
@@ -105,7 +106,10 @@ def test_answers_in_last_steps():
     look(inspection, SUM | {"steps": ["So 4.", "That was it."]})
     look(inspection, SUM | {"answer": None})
     look(inspection, SUM | {"steps": ["So 4."], "answer": "5"})  # not used, so not looked at
-    look(inspection, {"problem": "P", "steps": [{"title": "", "body": "a"}, {"title": "Is 4", "body": "b"}], "answer": "4"})
+    look(
+        inspection,
+        {"problem": "P", "steps": [{"title": "", "body": "a"}, {"title": "Is 4", "body": "b"}], "answer": "4"},
+    )
     assert (inspection.answers, inspection.answers_elsewhere) == (3, 1)
     assert inspection.elsewhere == [Example("2 + 2", "answer 4, last step: That was it.")]
 

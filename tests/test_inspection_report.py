@@ -98,7 +98,9 @@ def test_nothing_special():
 
 def test_rows_are_rendered_with_the_chat_template(tokenizer):
     text = "\n".join(lines(Inspection(rows=[ROW]), tokenizer=tokenizer))
-    assert "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nProblem:\n2 + 2<|im_end|>\n<|im_start|>assistant\n" in text
+    assert (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nProblem:\n2 + 2<|im_end|>\n<|im_start|>assistant\n" in text
+    )
 
 
 def test_tokens_of_a_sample_are_said_to_be_such():

@@ -62,7 +62,9 @@ def test_problem_of_chat_messages():
         {"role": "assistant", "content": "Hello, what is it?"},
         {"role": "user", "content": "2 + 2"},
     ]
-    assert problem_text(chat) == problem_text(build_prompt(chat, ["Hold up 2."])) == "Hello.\nHello, what is it?\n2 + 2"
+    assert (
+        problem_text(chat) == problem_text(build_prompt(chat, ["Hold up 2."])) == "Hello.\nHello, what is it?\n2 + 2"
+    )
     assert not is_built_prompt(chat)
     assert problem_text([]) == ""
     assert not is_built_prompt([])

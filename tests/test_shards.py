@@ -32,10 +32,8 @@ def test_splits_are_read_as_such(tmp_path, file_format, max_bytes):
     writers[1].write(table("v"))
     assert [writer.rows for writer in writers] == [4, 1]
     files = publish(writers, folder)
-    if max_bytes == 1:
-        names = [f"train-0000{i}-of-00003.{file_format}" for i in range(3)]
-    else:
-        names = [f"train.{file_format}"]
+    shards = [f"train-0000{i}-of-00003.{file_format}" for i in range(3)]
+    names = shards if max_bytes == 1 else [f"train.{file_format}"]
     assert {split: [file.name for file in there] for split, there in files.items()} == {
         "train": names,
         "validation": [f"validation.{file_format}"],
