@@ -173,3 +173,75 @@ def test_imports_neither_torch_nor_trl():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+CALL = '<tool_call>\n{"arguments":{"a":1,"b":[2,3]},"name":"f"}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        f"<think></think>\n{CALL}",
+        '<think></think><tool_call>{"name": "f", "arguments": {"b": [2, 3], "a": 1}}</tool_call>',
+        '<think></think>I call it.\n<tool_call>\n{"name":"f",\n "arguments":{"a":1,  "b":[2,3]}}\n</tool_call>\nSo.',
+        '<think></think><tool_call>{"name": "f", "arguments": "{\\"b\\": [2, 3], \\"a\\": 1}"}</tool_call>',
+        assistant("<think></think>", tool_calls=[{"function": {"name": "f", "arguments": {"b": [2, 3], "a": 1}}}]),
+        assistant("", reasoning_content="", tool_calls=[{"name": "f", "arguments": {"b": [2, 3], "a": 1}}]),
+    ],
+)
+def test_key_order_white_space_and_prose_around_a_call_cost_nothing(completion):
+    other_order = '<tool_call>{"name": "f", "arguments": {"b": [2,3], "a": 1}}</tool_call>'
+    for expert in (CALL, other_order):
+        assert step_similarity_reward([completion], [expert], action_format=["tool_call"]) == [1.0]
+
+
+def test_calls_that_a_response_template_took_out_are_written_in_the_rows_form():
+    completion = assistant("<think></think>", tool_calls=[{"name": "f", "arguments": {"a": "1"}}])
+    expert = "<function=f>\n<parameter=a>1</parameter>\n</function>"
+    assert step_similarity_reward([completion], [expert], action_format=["function"]) == [1.0]
+
+
+def test_what_holds_no_action_is_compared_as_it_was_written():
+    expert = "```bash\nls\n```"  # 14 characters
+    completions = [f"<think></think>{text}" for text in (expert, "ls", "```bash\nls", "```bash\nls -l\n```", "")]
+    # "ls" alone: M = 2, T = 2 + 14; never closed: M = 10, T = 10 + 14; another command: M = 14, T = 17 + 14
+    assert step_similarity_reward(completions, [expert] * 5, action_format=["command"] * 5) == [
+        1.0,
+        4 / 16,
+        20 / 24,
+        28 / 31,
+        -1.0,
+    ]
+
+
+def test_several_blocks_are_all_compared():
+    expert = "<function=a>\n</function>"  # 24 characters
+    spam = "\n".join(f"<function={name}>\n</function>" for name in "xyza")
+    assert step_similarity_reward([f"<think></think>{spam}"], [expert], action_format=["function"]) == [48 / 123]
+
+
+def test_texts_and_agents_in_one_batch():
+    completions = ["<think></think>Prose. " + CALL, "<think></think>Prose. " + CALL]
+    rewards = step_similarity_reward(completions, ["Prose. " + CALL, CALL], action_format=[None, "tool_call"])
+    assert rewards == [1.0, 1.0]
+    assert step_similarity_reward(completions[:1], [CALL], action_format=["text"])[0] < 1
+    with pytest.raises(ValueError, match="'json' is unknown"):
+        step_similarity_reward(completions[:1], [CALL], action_format=["json"])
+
+
+def test_actions_of_agents_are_logged_in_their_canonical_form():
+    columns, metrics = {}, {}
+    completions = ["<think></think>Now: " + CALL, "<think></think>I talk.", "no format"]
+    step_similarity_reward(
+        completions,
+        [CALL] * 3,
+        action_format=["tool_call"] * 3,
+        log_extra=columns.__setitem__,
+        log_metric=metrics.__setitem__,
+    )
+    assert columns["action"] == [CALL, "I talk.", ""]
+    assert metrics["srl/action_rate"] == 1 / 3
+    assert metrics["srl/exact_step_rate"] == 1 / 3
+    metrics.clear()
+    step_similarity_reward(["<think></think>a"], ["a"], log_metric=metrics.__setitem__)
+    assert "srl/action_rate" not in metrics

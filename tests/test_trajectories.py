@@ -408,6 +408,33 @@ def test_what_was_joined_by_a_list_comes_apart(titles, data):
         assert cut(text) == list(zip(titles, bodies, strict=True))
 
 
+@st.composite
+def nested_lists(draw, depth):
+    """Items of a list below an item, numbered anyhow, each line indented deeper than the markers of the list above."""
+    lines = []
+    for number in draw(st.lists(st.integers(0, 12), max_size=4)):
+        form = draw(
+            st.sampled_from(["{}. x", "{}) x", "{}. **T**: x", "**{}. T**", "### {}. T", "Step {}: x", "{}.5 m"])
+        )
+        lines.append(" " * 4 * depth + form.format(number))
+        if depth < 3 and draw(st.booleans()):
+            lines += draw(nested_lists(depth + 1))
+    return lines
+
+
+@given(nested=st.lists(nested_lists(1), min_size=2, max_size=12), shape=st.sampled_from([0, 1, 2, 3]))
+@settings(deadline=None)
+def test_nested_numbering_stays_in_its_step(nested, shape):
+    style, marker = [
+        ("titled", "{n}. **Top**: a"),
+        ("numbered", "{n}. a"),
+        ("headings", "## Step {n}: Top"),
+        ("titled", "**{n}. Top**"),
+    ][shape]
+    parts = ["\n".join([marker.format(n=n), *lines, ""]) for n, lines in enumerate(nested, start=1)]
+    assert [step.source for step in split_steps("".join(parts), style)] == parts
+
+
 @given(body=MARKED_UP)
 @settings(deadline=None)
 def test_nothing_cuts_inside_a_fence(body):

@@ -192,8 +192,8 @@ def _write_function(call: Call) -> str:
 def _read_name(text: str, start: int) -> tuple[str, int] | None:
     """The name that begins here, up to its ">", and where that ends."""
     end = text.find(">", start, start + _MAX_NAME)
-    name = text[start:end].strip()
-    if end < 0 or "<" in name or len(name.split()) != 1:
+    name = text[start : max(end, start)].strip()
+    if "<" in name or len(name.split()) != 1:
         return None
     return name, end + 1
 

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .actions import Call, as_call, find_action_format, load_json, read_action, write_calls
+from .actions import ACTION_FORMATS, Call, as_call, find_action_format, load_json, read_action, write_calls
 from .prompts import THINK_CLOSE, Message
 
 
@@ -40,6 +40,10 @@ _ROLES = {
 }
 _LABEL = "OBSERVATION:\n"  # SWE-agent and OpenHands write it before a result; our prompts have a label of their own
 _RECORDS = {"exit"}  # mini-SWE-agent's last message says how the run ended: no one saw it
+
+
+class UnreadableMessages(ValueError):
+    """What should be a chat is none."""
 
 
 class AgentTrajectory(NamedTuple):
@@ -94,7 +98,8 @@ def read_messages(
         [`AgentTrajectory`]
 
     Raises:
-        `ValueError`: when the messages are no chat: no list, no mappings, an unknown role.
+        `UnreadableMessages`: when the messages are no chat: no list, no mappings, an unknown role; `ValueError`: for
+        an unknown format or a negative length.
 
     Example:
 
@@ -111,6 +116,10 @@ def read_messages(
 
     ```
     """
+    if action_format not in (None, *ACTION_FORMATS):
+        raise ValueError(f"action_format={action_format!r} is unknown. Write one of {', '.join(ACTION_FORMATS)}.")
+    if max_observation_length < 0:
+        raise ValueError(f"max_observation_length={max_observation_length} is too small. Write 0 or more.")
     turns = [turn for turn in map(_read_turn, _as_list(messages)) if turn.role not in _RECORDS]
     acted = [turn for turn in turns if turn.role == "assistant"]
     first = turns.index(acted[0]) if acted else len(turns)
@@ -147,20 +156,18 @@ def _as_list(messages: Any) -> list[Mapping[str, Any]]:
     if isinstance(messages, str):
         messages = load_json(messages)
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
-        raise ValueError(
+        raise UnreadableMessages(
             f"An agent's messages must be a list of mappings, or JSON of it, got {str(messages)[:200]!r}."
         )
     return messages
 
 
 def _read_turn(message: Mapping[str, Any]) -> _Turn:
-    role = message.get("role") or message.get("from")
+    role = str(message.get("role") or message.get("from"))
     if role in _RECORDS:
         return _Turn(role, "")
     if role not in _ROLES:
-        raise ValueError(
-            f"A message has the unknown role {role!r}: {str(message)[:200]!r}. Known: {', '.join(_ROLES)}."
-        )
+        raise UnreadableMessages(f"A message has the unknown role {role!r}; known are {', '.join(_ROLES)}.")
     texts = (message.get(key) for key in ("content", "value", "text", "system_prompt"))
     content = _as_text(next((text for text in texts if text), ""))
     calls = message.get("tool_calls") or message.get("function_call") or ()

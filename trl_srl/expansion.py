@@ -109,7 +109,7 @@ def _expand_agent(
     Every action is a target, the last one too, whatever `include_last_step` says: it ends the work (`submit`), and an
     agent has to learn when to do that. The context is the task and the last `history_window` pairs (Appendix A).
     """
-    texts = [step["action"] or "" for step in raw_steps]
+    texts = [step.get("action") or "" for step in raw_steps]
     action_format = blank["action_format"] or find_action_format(texts)
     if action_format is None:
         yield blank | {"drop_reason": "no_action"}

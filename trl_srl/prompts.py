@@ -7,6 +7,8 @@ left open by the paper and decided in `parse_completion`.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .actions import as_call, write_calls
+
 
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
@@ -212,17 +214,23 @@ def gold_completion(expert_action: str, monologue: str = "") -> str:
     return f"{THINK_OPEN}{monologue}{THINK_CLOSE}\n{expert_action}"
 
 
-def completion_text(completion: str | Sequence[Mapping[str, str | None]], think_prefilled: bool = False) -> str:
+def completion_text(
+    completion: str | Sequence[Mapping[str, Any]], think_prefilled: bool = False, action_format: str | None = None
+) -> str:
     """
     The text of a completion as TRL hands it to a reward function: a string, or a list with one assistant message.
 
-    A tokenizer with a response template has moved the monologue to `reasoning_content`; it is put back between its
-    tags, of which a chat template may have prefilled the first.
+    A tokenizer with a response template has moved the monologue to `reasoning_content` and calls to `tool_calls`. The
+    monologue is put back between its tags, of which a chat template may have prefilled the first; the calls are
+    written in the row's `action_format`.
     """
     if isinstance(completion, str):
         return completion
     message = completion[-1]
     content, monologue = message.get("content") or "", message.get("reasoning_content")
+    calls = [as_call(call) for call in message.get("tool_calls") or ()]
+    if calls and None not in calls:
+        content = f"{content}\n{write_calls([call for call in calls if call], action_format or 'tool_call')}"
     if monologue is None:
         return content
     return f"{'' if think_prefilled else THINK_OPEN}{monologue}{THINK_CLOSE}{content}"

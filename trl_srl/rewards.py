@@ -80,12 +80,15 @@ def step_similarity_reward(
             "step_similarity_reward needs a column `expert_action`, but the dataset has none. Make step rows first: "
             "`trl-srl prepare`, or trl_srl.format_trajectories(dataset)."
         )
+    formats = [None] * len(completions) if action_format is None else action_format
     if decode is not None and completion_ids is not None:
         texts = decode(completion_ids)
     else:
-        texts = [completion_text(completion, think_prefilled) for completion in completions]
+        texts = [
+            completion_text(completion, think_prefilled, name)
+            for completion, name in zip(completions, formats, strict=True)
+        ]
     parsed = [parse_completion(text, think_prefilled) for text in texts]
-    formats = [None] * len(texts) if action_format is None else action_format
     experts = [comparable(expert.strip(), name) for expert, name in zip(expert_action, formats, strict=True)]
     actions = [
         None if completion is None else comparable(completion.action, name)

@@ -92,9 +92,8 @@ def adapt(dataset: "DatasetT", name: str, *, num_proc: int | None = None, **opti
         )
     unknown = sorted(set(options) - set(adapter.options))
     if unknown:
-        raise TypeError(
-            f"The adapter {name!r} has no option {', '.join(unknown)}; it has {adapter.options or 'none'}."
-        )
+        known = ", ".join(adapter.options) or "none"
+        raise TypeError(f"The adapter {name!r} has no option {', '.join(unknown)}. Its options: {known}.")
     return dataset.map(
         partial(_convert_batch, adapter=adapter, options=options),
         batched=True,

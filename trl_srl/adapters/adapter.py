@@ -1,6 +1,7 @@
 """What an adapter is: a function from one row of a data set, by its real column names, to one trajectory row."""
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from ..trajectories import Step
 
 
 Row = Mapping[str, Any]
+
+_CALCULATION = re.compile(r"<<[^<>\n]*>>")
 
 
 class Adapter(NamedTuple):
@@ -55,6 +58,11 @@ def solution_row(problem: str | None, steps: list[Step], answer: Any = None, dro
 def final_step(answer: str) -> Step:
     """The answer as a step of its own: the last step is no target, so each step of the solution becomes one."""
     return Step("", f"The answer is {answer}.")
+
+
+def without_calculations(solution: str) -> str:
+    """A solution without the calculator's marks of GSM8K: `48/2=<<48/2=24>>24` is `48/2=24`."""
+    return _CALCULATION.sub("", solution)
 
 
 def at(values: Any, index: int) -> Any:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from ..actions import load_json
-from ..agents import MAX_OBSERVATION_LENGTH, AgentTrajectory, read_messages
+from ..agents import MAX_OBSERVATION_LENGTH, AgentTrajectory, UnreadableMessages, read_messages
 from .adapter import Adapter, Row
 
 
@@ -14,6 +14,8 @@ Read = Callable[[Row], tuple[Any, str]]  # a row → its messages, and why it ca
 
 def _unresolved(flag: Any) -> str:
     """A flag of 0, of false, or of -1 (some data sets write that for "not known") is no success."""
+    if isinstance(flag, str):
+        flag = flag.lower() in ("true", "yes", "1")
     return "unresolved" if flag is not None and not flag > 0 else ""
 
 
@@ -64,7 +66,7 @@ def convert_agent(
                 tools=row.get("tools"),
             )
             drop_reason = "" if trajectory.steps else "no_action"
-        except ValueError:
+        except UnreadableMessages:
             drop_reason = "unreadable_messages"
     return {**trajectory._asdict(), "drop_reason": drop_reason}
 

@@ -4,11 +4,10 @@ import re
 from typing import Any
 
 from ..trajectories import Step, split_steps
-from .adapter import Adapter, Row, final_step, solution_row
+from .adapter import Adapter, Row, final_step, solution_row, without_calculations
 
 
 QUESTION_SUFFIX = "Give the result as your final answer. Do not include units."
-_CALCULATION = re.compile(r"<<[^<>\n]*>>")
 _HEADING = re.compile(r"\A\s*Let's solve this step by step:\s*")
 _ECHO = re.compile(r"(?<=[a-z]{2} )(\d+)=\1(?![\d.])")  # "receives 48=48 emails", but not "40 x 1=40"
 _POINT_ZERO = re.compile(r"(?<![.\d])(\d+)\.0(?!\d)")  # "36.0 eggs", but not "36.05"
@@ -24,7 +23,7 @@ def convert_gsm8k(row: Row) -> dict[str, Any]:
     A step a line, without the calculator's marks `<<48/2=24>>`. The answer behind `####` becomes the last step. In the
     configuration `socratic` the question before ` ** ` is the step's title.
     """
-    solution, _, answer = _CALCULATION.sub("", row["answer"] or "").rpartition("####")
+    solution, _, answer = without_calculations(row["answer"] or "").rpartition("####")
     steps = []
     for line in filter(str.strip, solution.split("\n")):
         title, socratic, body = line.partition(" ** ")

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from .adapter import Adapter, Row
+from .adapter import Adapter, Row, without_calculations
 
 
 _LABEL = re.compile(r"\A\s*step\s+\d+\s*[:.]\s*", re.IGNORECASE)
@@ -12,7 +12,7 @@ _PRM800K_ANSWER = re.compile(r"^# Answer\s+([^\n]+)", re.MULTILINE)
 
 
 def _stepwise_row(row: Row, answer: re.Pattern[str], only_finished: bool) -> dict[str, Any]:
-    steps = [_LABEL.sub("", step or "") for step in row["completions"] or []]
+    steps = [without_calculations(_LABEL.sub("", step or "")) for step in row["completions"] or []]
     found = answer.findall(steps[-1]) if steps else []
     labels = [bool(label) for label in row["labels"] or []]
     unfinished = only_finished and not found and all(labels)
@@ -34,7 +34,10 @@ def convert_prm800k(row: Row, *, only_finished: bool = True) -> dict[str, Any]:
 
 
 def convert_math_shepherd(row: Row, *, only_finished: bool = True) -> dict[str, Any]:
-    """The labels `Step 1:` are cut off; the answer is that of `The answer is:` in the last step."""
+    """
+    The labels `Step 1:` and the calculator's marks are cut out; the answer is that of `The answer is:` in the last
+    step.
+    """
     return _stepwise_row(row, _SHEPHERD_ANSWER, only_finished)
 
 
