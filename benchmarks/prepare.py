@@ -13,12 +13,14 @@
 import argparse
 import json
 import os
+import platform
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,11 +172,23 @@ def measure_splitting(count: int = 10_000, length: int = 4000) -> None:
         print(f"{style:<12}{size / seconds:>6.1f} MB/s  {steps:>9,} steps")
 
 
+def machine() -> str:
+    """What a table was measured on, and how many other processes wanted its cores."""
+    cpu = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("datasets", "pyarrow"))
+    cores = f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
+    return f"{cpu}, {cores}, Python {platform.python_version()}, {packages}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trajectories", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--skip", choices=["agents", "splitting"])
     args = parser.parse_args()
+    print(machine())
     if args.skip != "agents":
         measure_agents(args.trajectories)
     if args.skip != "splitting":

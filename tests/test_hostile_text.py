@@ -1,7 +1,7 @@
-"""No text makes the reading of data slow: a megabyte of whatever an expression might backtrack on takes seconds at most.
+"""No text makes the reading of data slow: a megabyte of whatever an expression might backtrack on takes seconds.
 
-Quadratic time would be minutes to hours here, so the bound can be generous for crowded machines. `split_steps` has such
-tests of its own, for every style.
+Quadratic time would be minutes to hours here, so the bound can be generous for crowded machines. `split_steps` has
+such tests of its own, for every style.
 """
 
 import time

@@ -161,3 +161,9 @@ def test_cache_of_several_connections(tmp_path):
     other.save("k2", "")
     one.save("k3", ReplyFailure("not kept"))
     assert one.load(["k", "k2", "k3", "k4"]) == other.load(["k", "k2", "k3"]) == {"k": "é\n", "k2": ""}
+
+
+def test_agents_are_not_rewritten(tmp_path):
+    agent = {"problem": "Fix it.", "steps": [{"action": "ls", "observation": "a.py"}]}
+    with pytest.raises(ValueError, match="An agent's actions are not rewritten"):
+        rewriter(tmp_path, ANSWERS).rewrite(Dataset.from_list([agent]))

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .shards import UNFINISHED
 from .step_rows import column_names, map_options
 from .trajectories import split_steps
 
@@ -47,6 +48,11 @@ def load_rows(source: str, split: str = "train", name: str | None = None, stream
             raise ValueError(f"Cannot read {source} as one dataset: its files end in {found}. Name one kind.")
         data_files = {split: [glob.escape(str(file)) for file in files]}
         return load_dataset(builders.pop(), data_files=data_files, split=split, streaming=streaming)
+    if (path / UNFINISHED).is_dir() and not (path / "summary.json").exists():
+        raise ValueError(
+            f"What `trl-srl prepare` wrote to {source} is not whole: it was interrupted. Run the same command again, "
+            "and it goes on where it stopped."
+        )
     if path.suffix in _BUILDERS or _is_pattern(source):
         raise FileNotFoundError(f"There is no file {source}. Check the path (it is relative to {Path.cwd()}).")
     return load_dataset(source, name=name, split=split, streaming=streaming)

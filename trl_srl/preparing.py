@@ -24,7 +24,7 @@ from .inspecting import EXAMPLES, TOKENIZED_ROWS, Inspection, make_example, samp
 from .near_duplicates import problem_text
 from .parts import Parts, Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
-from .shards import ShardWriter, publish, write_text
+from .shards import UNFINISHED, ShardWriter, publish, write_text
 from .step_rows import FormattingSummary, choose_validation, column_names, explain_no_rows
 
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from datasets import Dataset, IterableDataset
-
-UNFINISHED = ".unfinished"
 
 
 class Prepared(NamedTuple):

@@ -165,6 +165,8 @@ class Rewriter:
         for place, row in enumerate(rewritten):
             problem = row["problem"] if row.get("problem") is not None else row.get("prompt") or ""
             steps = row.get("steps") if row.get("steps") is not None else row.get("completions")
+            if steps and isinstance(steps[0], Mapping) and "action" in steps[0]:
+                raise ValueError("An agent's actions are not rewritten: they are steps already. Leave rewriting out.")
             solution = "\n\n".join(build_step(step).text for step in steps or [])
             text = problem if isinstance(problem, str) else problem_text(problem)
             if row["drop_reason"] or not text.strip() or not solution.strip():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
+UNFINISHED = ".unfinished"  # folder of what is not whole yet; `datasets` does not look into it
 FORMATS = ("parquet", "jsonl")
 MAX_SHARD_BYTES = 500 * 2**20  # in memory, as `Dataset.push_to_hub` counts; on disk a shard is several times smaller
 _SHARD = re.compile(r"(?:train|validation)(?:-[0-9]{5}-of-[0-9]{5})?\.(?:parquet|jsonl)")

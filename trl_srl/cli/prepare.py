@@ -20,6 +20,8 @@ def _count_or_share(text: str) -> int | float:
 
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
+    from ..adapters import ADAPTERS
+
     parser = subparsers.add_parser(
         name,
         help="turn expert solutions into step rows, or look at them",
@@ -39,7 +41,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         action="store_true",
         help="read rows as they are needed, without a copy in the cache of datasets",
     )
-    parser.add_argument("--adapter", help="name of a known data set's form, see docs/data.md")
+    parser.add_argument("--adapter", metavar="NAME", help=f"form of a known data set: {', '.join(ADAPTERS)}")
     parser.add_argument("--problem_column", default="problem", help="column of the problem (default: problem)")
     parser.add_argument("--solution_column", help="column of a solution in one text, to be cut into steps")
     parser.add_argument("--answer_column", help="column of the final answer, kept for evaluation")
