@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, IterableDataset, load_dataset
 
-from trl_srl import parts, split_by_problem
+from trl_srl import parts, shards, split_by_problem
 from trl_srl.expansion import Options
 from trl_srl.formatting import format_trajectories
 from trl_srl.loading import load_rows
@@ -225,6 +225,38 @@ def test_a_broken_run_goes_on_and_ends_with_the_same_files(tmp_path, small_parts
     prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", validation_size=5, source="x", tell=told.append)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert told == [f"Going on with unfinished work: {count} parts are there." for count in (6, 8)]
+
+
+def test_a_run_that_stops_while_it_moves_shards(tmp_path, small_parts, monkeypatch):
+    monkeypatch.setattr(shards, "MAX_SHARD_BYTES", 10_000)
+    prepare_step_rows(Dataset.from_list(DATA), tmp_path / "whole", source="x")
+    prepare_step_rows(Dataset.from_list(DATA[:30]), tmp_path / "out", source="x")
+    assert len(contents(tmp_path / "whole")) > 4
+
+    def stop_at_the_second(source, target):
+        if target.name.startswith("train-00001-of"):
+            raise Stop
+        os.rename(source, target)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(shards.os, "replace", stop_at_the_second)
+        with pytest.raises(Stop):
+            prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", source="x")
+    with pytest.raises(ValueError, match="is not whole"):
+        load_rows(str(tmp_path / "out"))
+    prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", source="x")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert read(tmp_path / "out") == format_trajectories(Dataset.from_list(DATA))[0].to_list()
+
+
+def test_a_process_that_dies_is_one_clear_error(tmp_path, small_parts, monkeypatch):
+    dying = Recipe(options=Options(max_prompt_length=1, count_tokens=die))
+    with pytest.raises(OSError, match="A process ended before its work was done"):
+        prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", dying, num_proc=2)
+
+
+def die(messages):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_changed_settings_begin_anew_and_say_so(tmp_path, small_parts):

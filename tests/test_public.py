@@ -38,6 +38,12 @@ def test_every_public_name_resolves_and_is_documented():
         "agents",
         "adapters",
         "adapters.solutions",
+        "answers",
+        "near_duplicates",
+        "inspecting",
+        "inspection_report",
+        "progress",
+        "rewriting",
     ],
 )
 def test_examples_in_docstrings_run(module):

@@ -50,6 +50,11 @@ class Recipe(NamedTuple):
     rewriter: Rewriter | None = None
     options: Options = Options()
 
+    @property
+    def max_part_rows(self) -> int:
+        """Rewriting takes seconds for a row: small parts show progress, and little of them is lost."""
+        return MAX_PART_ROWS if self.rewriter is None else min(MAX_PART_ROWS, 128)
+
     def make_trajectories(self, rows: "Dataset") -> "Dataset":
         """Source rows → trajectory rows."""
         if self.adapter is not None:
@@ -75,7 +80,7 @@ class Recipe(NamedTuple):
 
         style = self.style if isinstance(self.style, str) else f"/{self.style.pattern}/"
         settings = self._asdict() | self.options._asdict() | {"style": style, "trl_srl": __version__}
-        settings["part"] = [MAX_PART_ROWS, MAX_PART_BYTES]
+        settings["part"] = [self.max_part_rows, MAX_PART_BYTES]
         del settings["options"], settings["count_tokens"]
         if self.rewriter is not None:
             model = self.rewriter.model
@@ -88,14 +93,17 @@ def _whole(text: str) -> list[str]:
     return [text]
 
 
-def cut_into_parts(dataset: "Dataset | IterableDataset") -> "Iterator[pa.Table]":
-    """Source rows in order, always the same ones together."""
+def cut_into_parts(dataset: "Dataset | IterableDataset", max_rows: int | None = None) -> "Iterator[pa.Table]":
+    """Source rows in order, always the same ones together: at most `max_rows`, or `MAX_PART_ROWS`."""
     import pyarrow as pa
 
     tables: list[pa.Table] = []
     for table in dataset.with_format("arrow").iter(batch_size=16):
         tables.append(table)
-        if sum(map(len, tables)) >= MAX_PART_ROWS or sum(table.nbytes for table in tables) >= MAX_PART_BYTES:
+        if (
+            sum(map(len, tables)) >= (max_rows or MAX_PART_ROWS)
+            or sum(table.nbytes for table in tables) >= MAX_PART_BYTES
+        ):
             yield pa.concat_tables(tables, promote_options="permissive")
             tables = []
     if tables:

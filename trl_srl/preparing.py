@@ -4,8 +4,7 @@
    reasons, and a JSON file of counts (parts.py). Parts are independent: several processes make them, and a later run
    makes only those that are missing.
 2. *Splits.* When all parts are there, a first reading of a few columns finds duplicates and the validation problems, a
-   second one writes the shards. What is remembered of a trajectory is a digest, about 100 bytes, and as much of a
-   problem.
+   second one writes the shards. What is remembered of a trajectory and its problem are digests, about half a kilobyte.
 
 Everything unfinished lies in `<output_dir>/.unfinished`, which `datasets` does not read; the shards are moved out of
 it when all of them are whole.
@@ -16,6 +15,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -170,7 +170,7 @@ def _make_parts(dataset: "Dataset | IterableDataset", folder: Path, recipe: Reci
     number = 0
     with progress("Formatting", _count_rows(dataset)) as advance:
         try:
-            for table in cut_into_parts(dataset):
+            for table in cut_into_parts(dataset, recipe.max_part_rows):
                 if (folder / f"{number:06}.json").exists():
                     advance(len(table))
                 elif pool is None:
@@ -182,6 +182,11 @@ def _make_parts(dataset: "Dataset | IterableDataset", folder: Path, recipe: Reci
                 number += 1
             while waiting:
                 advance(waiting.popleft().result())
+        except BrokenProcessPool as error:
+            raise OSError(
+                "A process ended before its work was done, perhaps for want of memory. What was done is kept: run the "
+                "same command again, with fewer processes (num_proc)."
+            ) from error
         finally:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
@@ -251,12 +256,12 @@ def _take(table: "pa.Table", places: list[int]) -> list[dict[str, Any]]:
 
 
 def _add_duplicates(inspection: Inspection, table: "pa.Table", kept: "np.ndarray") -> None:
-    """Examples of rows that are usable, but of a trajectory that was seen before."""
+    """Examples of trajectories that are usable, but were seen before: their first rows."""
     for place in (~kept).nonzero()[0]:
         if len(inspection.dropped.get("duplicate", ())) == EXAMPLES:
             return
         row = table.slice(place, 1).to_pylist()[0]
-        if not row["drop_reason"]:
+        if not row["drop_reason"] and row["step_index"] == 0:
             inspection.add_dropped("duplicate", [make_example(problem_text(row["prompt"]), row["expert_action"])])
 
 

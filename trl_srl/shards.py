@@ -63,7 +63,8 @@ class ShardWriter:
         file_format (`str`, *optional*, defaults to `"parquet"`):
             One of `FORMATS`.
         max_bytes (`int`, *optional*):
-            A shard ends with the table that brings it to this many bytes, counted in memory.
+            A shard ends with the table that brings it to this many bytes, counted in memory; `MAX_SHARD_BYTES` by
+            default.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class ShardWriter:
         split: str,
         schema: "pa.Schema",
         file_format: str = "parquet",
-        max_bytes: int = MAX_SHARD_BYTES,
+        max_bytes: int | None = None,
     ):
         self.folder, self.split, self.schema = folder, split, schema
-        self.file_format, self.max_bytes = file_format, max_bytes
+        self.file_format, self.max_bytes = file_format, max_bytes or MAX_SHARD_BYTES
         self.files: list[Path] = []
         self.rows = 0
         self._bytes = 0
