@@ -306,6 +306,7 @@ def test_no_usable_row(fail, write_rows):
     message = fail(write_rows([{"problem": "P", "steps": ["a"]}]))
     assert message.startswith("No usable step row in 1 rows.\n0 step rows from 0 problems\n")
     assert "[too_few_steps]" in message
+    assert message.endswith("\nExample of too_few_steps: 'P': 'a'\n")
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["prepare", "--help"], ["train", "--help"], ["--version"]], ids=" ".join)
@@ -455,6 +456,16 @@ def test_rewriting(prepare, write_rows, tmp_path, capsys, rewrite, options):
         prepare(write_rows(PLAIN), *rewrite, *base_url, "--include_last_step")
     assert len(server.requests) == 2  # the second run paid nothing
     assert "Half of 48 is 24, so 72." in str(server.requests)
+
+
+def test_rejected_replies_are_shown(write_rows, capsys, rewrite):
+    replies = {"clips": reply("I'd rather not."), "pens": reply("cut of", finish_reason="length")}
+    server = ChatServer(lambda text, asked: next(there for word, there in replies.items() if word in text))
+    with server.running(), pytest.raises(SystemExit):
+        main(["prepare", write_rows(PLAIN), *rewrite, "--rewrite_base_url", server.url, "--inspect"])
+    message = capsys.readouterr().err
+    assert "Example of rewrite_format: 'How many clips?': \"I'd rather not.\"\n" in message
+    assert "Example of rewrite_failed: 'How many pens?': 'The reply was cut off at 4096 tokens.'\n" in message
 
 
 def test_a_broken_server_keeps_what_is_done(write_rows, tmp_path, capsys, rewrite):

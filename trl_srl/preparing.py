@@ -117,7 +117,7 @@ def prepare_step_rows(
         number = _make_parts(dataset, folder, recipe, num_proc)
         parts = Parts(folder, number)
         if not parts.summary.rows:
-            raise ValueError(explain_no_rows(parts.source_rows, parts.summary))
+            raise ValueError(_explain_no_rows(parts))
         validation = set() if validation_size is None else choose_validation(parts.keys, validation_size, seed)
         splits = ["train"] if validation_size is None else ["train", "validation"]
         writers = {split: ShardWriter(folder, split, parts.schema, file_format) for split in splits}
@@ -137,6 +137,18 @@ def prepare_step_rows(
         write_text(output / "summary.json", json.dumps(report, indent=2, ensure_ascii=False))
     shutil.rmtree(folder)
     return Prepared(parts.source_rows, parts.summary, rows, files, inspection)
+
+
+def _explain_no_rows(parts: Parts) -> str:
+    """The message when all rows were dropped, with an example for each reason."""
+    inspection = Inspection()
+    for collected in parts.collected:
+        inspection.merge(collected)
+    examples = (
+        f"Example of {reason}: {example.problem!r}: {example.text!r}"
+        for reason, (example, *_) in sorted(inspection.dropped.items())
+    )
+    return "\n".join([explain_no_rows(parts.source_rows, parts.summary), *examples])
 
 
 def _open_unfinished(folder: Path, settings: Mapping[str, Any], tell: Callable[[str], None] | None) -> None:

@@ -187,9 +187,11 @@ class Rewriter:
             else:
                 answer = row.get("answer")
                 steps, reason = check_rewritten(reply, solution, None if answer is None else str(answer))
-            row |= {"steps": [{"title": step.title, "body": step.body} for step in steps], "drop_reason": reason}
+            # Of what is dropped, the reply is kept to be looked at.
+            row |= {"steps": [*steps] or [Step("", str(reply))], "drop_reason": reason}
         for row in rewritten:  # also those that were not asked for: all rows of a column have one type
-            cut = [build_step(step) for step in row.get("steps") or row.pop("completions", None) or []]
+            steps = row.get("steps") or row.pop("completions", None) or []
+            cut = [step if isinstance(step, Step) else build_step(step) for step in steps]
             row["steps"] = [{"title": step.title, "body": step.body} for step in cut]
             row.pop("completions", None)
         return rewritten

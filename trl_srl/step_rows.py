@@ -30,7 +30,7 @@ DROP_REASONS = {
     "too_few_steps": "trajectories without a step to learn (by default the last step is never a target)",
     "empty_step": "trajectories with an empty step",
     "wrong_label": "trajectories with a step labelled as wrong",
-    "rewrite_failed": "solutions that the rewriting model gave no reply to",
+    "rewrite_failed": "solutions to which the rewriting model gave no whole reply",
     "rewrite_format": "solutions whose rewriting is not at least two numbered, titled steps",
     "rewrite_answer": "solutions whose rewriting lost the final answer in its last step",
     "duplicate": "step rows of a trajectory that was seen before",
