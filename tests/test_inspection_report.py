@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from trl_srl.inspecting import Example, Inspection, Lengths
+from trl_srl.counting import Lengths
+from trl_srl.inspecting import Example, Inspection
 from trl_srl.inspection_report import histogram, inspection_lines, printable
 from trl_srl.step_rows import FormattingSummary
 

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "trl_srl"
 LAYERS = {
     "actions": 0,
     "answers": 0,
+    "counting": 0,
     "progress": 0,
     "shards": 0,
     "trajectories": 1,
@@ -41,6 +42,7 @@ LAYERS = {
     "model_card": 4,
     "evaluation": 4,
     "parts": 5,
+    "assembling": 5,
     "preparing": 6,
     "trainer": 5,
     "demo": 6,

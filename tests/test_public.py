@@ -39,6 +39,7 @@ def test_every_public_name_resolves_and_is_documented():
         "adapters",
         "adapters.solutions",
         "answers",
+        "counting",
         "near_duplicates",
         "inspecting",
         "inspection_report",

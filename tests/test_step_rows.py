@@ -7,15 +7,14 @@ import pytest
 from datasets import Dataset, IterableDataset, IterableDatasetDict
 
 from trl_srl.formatting import format_trajectories
+from trl_srl.near_duplicates import choose_validation, problem_keys
 from trl_srl.prompts import build_agent_prompt
 from trl_srl.step_rows import (
     FormattingSummary,
     check_step_rows,
-    choose_validation,
     column_names,
     digest,
     is_step_rows,
-    problem_keys,
     split_by_problem,
 )
 

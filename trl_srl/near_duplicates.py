@@ -1,11 +1,12 @@
-"""When two problems are one: equal normalised text. A validation split must not hold a problem of the training split
-that only differs in case, white space or punctuation.
+"""When two problems are one: equal normalised text. They belong to the same side of a split, so that validation holds
+no problem of training that only differs in case, white space or punctuation.
 """
 
 import hashlib
+import random
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -71,3 +72,45 @@ def is_built_prompt(prompt: Sequence[Mapping[str, Any]]) -> bool:
 def problem_key(text: str) -> str:
     """The same 16 characters for problems that are near-duplicates, in every process and on every machine."""
     return hashlib.sha256(normalize_problem(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """
+    Problem id → key that near-duplicates share, of step rows.
+
+    Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
+    steps. A problem without either has no key.
+    """
+    keys: dict[str, str] = {}
+    for row in rows:
+        problem, prompt = row["problem_id"], row.get("prompt")
+        if not prompt or not isinstance(prompt, list) or problem in keys:
+            continue
+        if row.get("step_index") == 0 or is_built_prompt(prompt):
+            keys[problem] = problem_key(problem_text(prompt))
+    return keys
+
+
+def choose_validation(keys: Mapping[str, str], validation_size: int | float, seed: int = 42) -> set[str]:
+    """
+    Ids of the problems for validation. Near-duplicates, which have the same key, count as one problem.
+
+    Args:
+        keys (`Mapping[str, str]`):
+            Problem id → key, as [`problem_keys`] makes it.
+        validation_size, seed (*optional*):
+            As in [`split_by_problem`].
+    """
+    groups: dict[str, list[str]] = {}
+    for problem in sorted(keys):
+        groups.setdefault(keys[problem], []).append(problem)
+    problems = sorted(groups.values())
+    count = validation_size
+    if isinstance(count, float):
+        count = round(count * len(problems)) if 0 < count < 1 else 0
+    if not 0 < count < len(problems):
+        raise ValueError(
+            f"validation_size={validation_size} cannot split {len(problems)} problems; both sides need at least one. "
+            f"Write a whole number from 1 to {len(problems) - 1}, or a share in (0, 1)."
+        )
+    return {problem for group in random.Random(seed).sample(problems, count) for problem in group}

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .expansion import Options, expand_trajectory
-from .formatting import COUNTED, INTERNAL, kept_places, step_row_features
+from .formatting import step_row_features
 from .inspecting import Inspection
 from .loading import split_solutions
+from .near_duplicates import problem_keys
 from .rewriting import REWRITE_PROMPT, Rewriter
 from .shards import write_table, write_text
-from .step_rows import FormattingSummary, is_step_rows, problem_keys
+from .step_rows import is_step_rows
 
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from datasets import Dataset, IterableDataset
 
@@ -162,55 +162,3 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if were_enabled:
             enable_progress_bars()
-
-
-class Parts:
-    """
-    All parts of a dataset, when they are whole.
-
-    Attributes:
-        source_rows (`int`): Rows of the source.
-        summary ([`FormattingSummary`]): What is kept and dropped.
-        keys (`dict[str, str]`): Id of each kept problem → key that near-duplicates share.
-        collected (`list[dict]`): What [`Inspection.add_trajectory`] collected of each part.
-        schema (`pa.Schema`): Of the rows to write, without internal columns and those that nothing fills.
-    """
-
-    def __init__(self, folder: Path, number: int):
-        self._files = [folder / f"{part:06}.parquet" for part in range(number)]
-        self.summary = FormattingSummary()
-        self.source_rows, self.collected = 0, []
-        has_answers, self._has_formats = False, False
-        keys: dict[str, str] = {}
-        for file in self._files:
-            counts = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-            self.source_rows += counts["source_rows"]
-            has_answers |= counts["answer"]
-            keys |= counts["keys"]
-            self.collected.append(counts["collected"])
-        self._kept = list(self._find_kept())
-        self.keys = {problem: keys.get(problem, problem) for problem in self.summary.problems}
-        unused = {*INTERNAL, *(() if has_answers else ["answer"]), *(() if self._has_formats else ["action_format"])}
-        self.schema = step_row_features(without=unused).arrow_schema
-
-    def _find_kept(self) -> "Iterator[np.ndarray]":
-        import numpy as np
-        import pyarrow.parquet as pq
-
-        seen: set[int] = set()
-        for file in self._files:
-            table = pq.read_table(file, columns=[*COUNTED, "skipped_turns", "cut_observations", "action_format"])
-            columns = (table[name].to_pylist() for name in COUNTED)
-            kept = np.zeros(len(table), bool)
-            kept[kept_places(zip(*columns, strict=True), self.summary, seen)] = True
-            self.summary.skipped_turns += sum(table["skipped_turns"].to_pylist())
-            self.summary.cut_observations += sum(table["cut_observations"].to_pylist())
-            self._has_formats |= table["action_format"].null_count < len(table)
-            yield kept
-
-    def tables(self) -> "Iterator[tuple[pa.Table, np.ndarray]]":
-        """The rows of each part, and which of them are neither unusable nor of a trajectory that was seen before."""
-        import pyarrow.parquet as pq
-
-        for file, kept in zip(self._files, self._kept, strict=True):
-            yield pq.read_table(file), kept

@@ -20,17 +20,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .inspecting import EXAMPLES, TOKENIZED_ROWS, Inspection, make_example, sample_places
-from .near_duplicates import problem_text
-from .parts import Parts, Recipe, as_bytes, cut_into_parts, make_part
+from .assembling import Parts, start_inspection, write_splits
+from .inspecting import Inspection
+from .near_duplicates import choose_validation
+from .parts import Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
 from .shards import UNFINISHED, ShardWriter, publish, write_text
-from .step_rows import FormattingSummary, choose_validation, column_names, explain_no_rows
+from .step_rows import FormattingSummary, column_names, explain_no_rows
 
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
     from datasets import Dataset, IterableDataset
 
 
@@ -121,8 +120,8 @@ def prepare_step_rows(
         validation = set() if validation_size is None else choose_validation(parts.keys, validation_size, seed)
         splits = ["train"] if validation_size is None else ["train", "validation"]
         writers = {split: ShardWriter(folder, split, parts.schema, file_format) for split in splits}
-        inspection = _start_inspection(parts, validation) if inspect else None
-        rows = _write_splits(parts, writers if write else {}, splits, validation, inspection, tokenizer)
+        inspection = start_inspection(parts, validation) if inspect else None
+        rows = write_splits(parts, writers if write else {}, splits, validation, inspection, tokenizer)
     except (ValueError, TypeError):  # the data or the arguments must be changed, so that nothing here is of use
         shutil.rmtree(folder, ignore_errors=True)
         if not existed:
@@ -211,70 +210,6 @@ def _count_rows(dataset: "Dataset | IterableDataset") -> int | None:
         return len(dataset)
     splits = dataset.info.splits or {}
     return splits[dataset.split].num_examples or None if dataset.split in splits else None
-
-
-def _start_inspection(parts: Parts, validation: set[str]) -> Inspection:
-    inspection = Inspection(problems=len(parts.keys))
-    for collected in parts.collected:
-        inspection.merge(collected)
-    inspection.near_duplicates = len(parts.keys) - len(set(parts.keys.values()))
-    training = {key for problem, key in parts.keys.items() if problem not in validation}
-    inspection.shared_problems = sum(parts.keys[problem] in training for problem in validation)
-    return inspection
-
-
-def _write_splits(
-    parts: Parts,
-    writers: Mapping[str, ShardWriter],
-    splits: list[str],
-    validation: set[str],
-    inspection: Inspection | None,
-    tokenizer: Any,
-) -> dict[str, int]:
-    """Write the kept rows of all parts into their splits, and look at them. Returns the rows of each split."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    problems = pa.array(sorted(validation), pa.string())
-    written = dict.fromkeys(splits, 0)
-    sample, shown = sample_places(parts.summary.rows, TOKENIZED_ROWS), sample_places(parts.summary.rows, 3)
-    done = 0
-    with progress("Writing", parts.summary.rows, "step rows") as advance:
-        for table, kept in parts.tables():
-            if inspection is not None:
-                _add_duplicates(inspection, table, kept)
-            table = table.filter(pa.array(kept))
-            in_validation = pc.is_in(table["problem_id"], value_set=problems)
-            for split in splits:
-                rows = table.filter(in_validation if split == "validation" else pc.invert(in_validation))
-                written[split] += len(rows)
-                if split in writers:
-                    writers[split].write(rows.select(parts.schema.names).cast(parts.schema))
-                if inspection is not None:
-                    inspection.add_step_rows(rows, split=splits.index(split))
-            if inspection is not None:
-                rows = table.select(parts.schema.names)
-                inspection.rows += _take(rows, [place - done for place in shown])
-                if tokenizer is not None:
-                    inspection.add_tokens(_take(rows, [place - done for place in sample]), tokenizer)
-            done += len(table)
-            advance(len(table))
-    return written
-
-
-def _take(table: "pa.Table", places: list[int]) -> list[dict[str, Any]]:
-    """The rows at those of the places that are in a table."""
-    return [row for place in places if 0 <= place < len(table) for row in table.slice(place, 1).to_pylist()]
-
-
-def _add_duplicates(inspection: Inspection, table: "pa.Table", kept: "np.ndarray") -> None:
-    """Examples of trajectories that are usable, but were seen before: their first rows."""
-    for place in (~kept).nonzero()[0]:
-        if len(inspection.dropped.get("duplicate", ())) == EXAMPLES:
-            return
-        row = table.slice(place, 1).to_pylist()[0]
-        if not row["drop_reason"] and row["step_index"] == 0:
-            inspection.add_dropped("duplicate", [make_example(problem_text(row["prompt"]), row["expert_action"])])
 
 
 def _report(source: str, parts: Parts, rows: Mapping[str, int]) -> dict[str, Any]:

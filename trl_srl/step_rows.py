@@ -8,15 +8,14 @@ A *step row* is one training instance:
 
 import hashlib
 import json
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .actions import read_action
-from .near_duplicates import is_built_prompt, problem_key, problem_text
+from .near_duplicates import choose_validation, is_built_prompt, problem_key, problem_keys, problem_text
 from .prompts import Message, gold_completion, parse_completion
 
 
@@ -200,48 +199,6 @@ def check_step_rows(
     rows = dataset.select([place for place, row in enumerate(dataset) if keep(row)])
     require_rows(rows, dataset, summary)
     return rows, summary
-
-
-def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """
-    Problem id → key that near-duplicates share, of step rows.
-
-    Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
-    steps. A problem without either has no key.
-    """
-    keys: dict[str, str] = {}
-    for row in rows:
-        problem, prompt = row["problem_id"], row.get("prompt")
-        if not prompt or not isinstance(prompt, list) or problem in keys:
-            continue
-        if row.get("step_index") == 0 or is_built_prompt(prompt):
-            keys[problem] = problem_key(problem_text(prompt))
-    return keys
-
-
-def choose_validation(keys: Mapping[str, str], validation_size: int | float, seed: int = 42) -> set[str]:
-    """
-    Ids of the problems for validation. Near-duplicates, which have the same key, count as one problem.
-
-    Args:
-        keys (`Mapping[str, str]`):
-            Problem id → key, as [`problem_keys`] makes it.
-        validation_size, seed (*optional*):
-            As in [`split_by_problem`].
-    """
-    groups: dict[str, list[str]] = {}
-    for problem in sorted(keys):
-        groups.setdefault(keys[problem], []).append(problem)
-    problems = sorted(groups.values())
-    count = validation_size
-    if isinstance(count, float):
-        count = round(count * len(problems)) if 0 < count < 1 else 0
-    if not 0 < count < len(problems):
-        raise ValueError(
-            f"validation_size={validation_size} cannot split {len(problems)} problems; both sides need at least one. "
-            f"Write a whole number from 1 to {len(problems) - 1}, or a share in (0, 1)."
-        )
-    return {problem for group in random.Random(seed).sample(problems, count) for problem in group}
 
 
 def split_by_problem(step_rows: "Dataset | IterableDataset", validation_size: int | float, seed: int = 42) -> Any:
