@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_srl.actions import ACTION_FORMATS, Call, as_call, comparable, find_action_format, read_action, write_calls
+from trl_srl.actions import (
+    ACTION_FORMATS,
+    Call,
+    as_call,
+    comparable,
+    find_action_format,
+    read_action,
+    shell_of,
+    write_calls,
+)
 
 
 CALL = '<tool_call>\n{"arguments":{"command":"ls","timeout":3},"name":"bash"}\n</tool_call>'
@@ -56,6 +65,7 @@ def test_tool_calls(text, action):
         '<tool_call>{"name": "bash", "arguments": [1]}</tool_call>',
         '<tool_call>{"name": "bash", "arguments": "ls"}</tool_call>',
         '<tool_call>{"name": "bash", "arguments": {"x": NaN}}</tool_call>',
+        '<tool_call>{"name": "bash", "arguments": {"x": 1e999}}</tool_call>',
         '<tool_call>{"name": "bash", "arguments": {"x": 1' + "0" * 5000 + "}}</tool_call>",
         '<tool_call>{"name": "bash", "arguments": {"x": ' + "[" * 100_000 + "}}</tool_call>",
         CALL + '<tool_call>{"name": "bash", </tool_call>',  # of parallel calls one is malformed
@@ -77,6 +87,8 @@ def test_what_is_no_tool_call(text):
          "<function=edit>\n<parameter=new>\nx\ny\n</parameter>\n<parameter=path>/a</parameter>\n</function>"),
         (f"{FUNCTION}\n{FUNCTION}", f"{FUNCTION}\n{FUNCTION}"),
         ("As <function= says:\n" + FUNCTION, FUNCTION),
+        ("<function=bash>\n<parameter=command>ls</parameter>\n", FUNCTION),  # stopped before the last tag
+        ("<function=submit>", "<function=submit>\n</function>"),
         ("<function=e><parameter=t>a </function> b</parameter></function>",
          "<function=e>\n<parameter=t>a </function> b</parameter>\n</function>"),
         ("<function=e><parameter=t>\n\n  a\n\n</parameter></function>",  # only one newline on each side is layout
@@ -90,13 +102,14 @@ def test_functions(text, action):
 @pytest.mark.parametrize(
     "text",
     [
-        "<function=bash>",
+        "<function=bash> is one",
         "<function=bash><parameter=command>ls</function>",
-        "<function=bash><parameter=command>ls</parameter>",
+        "<function=bash><parameter=command>ls",
+        "<function=bash><parameter=command>ls</parameter></bash>",
         "<function=two words><parameter=command>ls</parameter></function>",
         "<function=><parameter=command>ls</parameter></function>",
         "<function=bash><parameter=>ls</parameter></function>",
-        FUNCTION + "<function=bash>",
+        FUNCTION + "<function=bash> and",
     ],
 )
 def test_what_is_no_function(text):
@@ -155,6 +168,15 @@ def test_the_format_of_most_turns():
 )
 def test_calls_of_chat_data(value, call):
     assert as_call(value) == call
+
+
+def test_what_is_no_json_is_not_written():
+    assert write_calls([Call("f", {"x": float("inf")})], "tool_call") is None
+    assert write_calls([Call("f", {"x": b"bytes"})], "function") is None
+
+
+def test_the_shell_of_a_command():
+    assert [shell_of(text) for text in (COMMAND, "```\nls\n```", "````sh\nls\n````", CALL)] == ["bash", "", "sh", ""]
 
 
 JSON = st.recursive(

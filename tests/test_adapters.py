@@ -3,6 +3,8 @@ Named adapters on rows in the data sets' own schemas (tests/fixtures/adapters, w
 sets that install from PyPI. What must come out is written out.
 """
 
+import time
+
 import pytest
 from datasets import Dataset, IterableDataset
 
@@ -457,3 +459,33 @@ def champ():
     columns = ("_text", "solution", "_answer")
     problems = json.loads(text)["problems"].values()
     return Dataset.from_list([{column: problem[column] for column in columns} for problem in problems])
+
+
+UNITS = [
+    "1.", "1", "*", "`", "<think>", "</think>", "<<", "<<1", "1=", "ab 1", "#### ", "# Answer\n", "The answer is:",
+    " ", "\n", "Step 1: ", r"\boxed{", "}", " ** ", "1.0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_time_is_linear(unit):
+    text = unit * (1_000_000 // len(unit))
+    row = {
+        "question": text,
+        "deepseek_attempt": text,
+        "problem": text,
+        "solution": text,
+        "generations": ["</think>" + text],
+        "correctness_math_verify": [True],
+        "prompt": text,
+        "completions": [text],
+        "labels": [True],
+        "answer": text,
+        "metadata": {"answer_cot": text},
+        "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}],
+    }
+    for name, adapter in ADAPTERS.items():
+        if adapter.fits(row):
+            start = time.process_time()
+            adapter.convert(row)
+            assert time.process_time() - start < 5, name

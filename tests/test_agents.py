@@ -129,6 +129,22 @@ def test_sharegpt():
     assert trajectory.skipped_turns == 1
 
 
+def test_half_a_surrogate_pair_becomes_a_replacement_character():
+    chat = [TASK, says("", call("f", '{"a": "\\ud83d"}')), saw("\ud83d")]
+    for action_format, action in (
+        ("tool_call", '<tool_call>\n{"arguments":{"a":"\\ud83d"},"name":"f"}\n</tool_call>'),  # JSON can say it
+        ("function", "<function=f>\n<parameter=a>\ufffd</parameter>\n</function>"),
+    ):
+        assert pairs(read_messages(json.dumps(chat), action_format=action_format)) == [(action, "\ufffd")]
+
+
+def test_malformed_calls_are_turns_without_an_action():
+    calls = ["5", "[5]", '"text"', [5], [{"function": "f"}], [{"name": "f", "arguments": {"x": float("inf")}}]]
+    chat = [TASK, *({"role": "assistant", "content": "", "tool_calls": value} for value in calls)]
+    trajectory = read_messages([*chat, says("", call("f", "{}"))])
+    assert (len(trajectory.steps), trajectory.skipped_turns) == (1, 6)
+
+
 def test_older_swe_agent():
     chat = [
         {"role": "system", "system_prompt": "You act.", "text": None},

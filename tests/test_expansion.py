@@ -6,8 +6,9 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from trl_srl import format_trajectories, step_similarity_reward
+from trl_srl.agent_prompts import ACTION_FORMS, AGENT_SYSTEM_PROMPT, build_agent_prompt
 from trl_srl.expansion import Options, expand_trajectory
-from trl_srl.prompts import ACTION_FORMS, AGENT_SYSTEM_PROMPT, gold_completion, render_prompt
+from trl_srl.prompts import gold_completion, render_prompt
 from trl_srl.step_rows import DROP_REASONS, check_step_rows
 
 
@@ -94,6 +95,12 @@ def test_a_negative_window_is_an_error():
         format_trajectories(dataset(agent("a")), history_window=-1)
 
 
+@pytest.mark.parametrize("task", [[], [{"role": "assistant", "content": "x"}], [{"role": "user", "content": None}]])
+def test_a_task_ends_with_the_users_message(task):
+    with pytest.raises(ValueError, match="of which the last is the user's"):
+        build_agent_prompt(task, action_format="command")
+
+
 def test_the_system_prompt_is_replaced():
     rows, _ = format_trajectories(dataset(agent("a")), system_prompt="Ours {form}.")
     assert rows[0]["prompt"][0] == {"role": "system", "content": "Ours {form}."}
@@ -160,14 +167,22 @@ def test_pairs_are_left_out_oldest_first_and_never_the_task(limit, shown, trimme
         ),
         (agent("echo '<think>'", "b", "cat </think>"), "think_tag_in_step", 2),
         (agent("a", "b"), "duplicate", 2),
+        (agent("a") | {"action_format": "command", "steps": [{"action": " ", "observation": ""}]}, "empty_step", 1),
         (agent("a\n```\n```bash\nb"), "no_action", 1),  # two commands in one turn
     ],
 )
 def test_drop_reason_is_counted(row, reason, dropped):
-    rows, summary = format_trajectories(dataset({"drop_reason": None} | agent("a", "b"), row))
+    rows, summary = format_trajectories(dataset({"drop_reason": None, "action_format": None} | agent("a", "b"), row))
     assert rows["expert_action"][:2] == [run("a"), run("b")]
     assert summary.dropped == {reason: dropped}
     assert reason in DROP_REASONS or f"dropped 1 rows [{reason}]" in str(summary)
+
+
+@pytest.mark.parametrize("fence", ["```", "```mswea_bash_command", "```sh"])
+def test_the_prompt_asks_for_the_fence_that_the_expert_writes(fence):
+    steps = [{"action": f"{fence}\nls\n```", "observation": ""}]
+    rows, _ = format_trajectories(dataset({"problem": "Fix it.", "steps": steps}))
+    assert f"in this form:\n\n{fence}\nCOMMAND\n```\n\n" in rows[0]["prompt"][0]["content"]
 
 
 def test_one_unreadable_action_drops_its_row_alone():

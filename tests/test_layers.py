@@ -28,6 +28,7 @@ LAYERS = {
     "rewriting_models": 3,
     "step_rows": 2,
     "agents": 2,
+    "agent_prompts": 2,
     "expansion": 3,
     "adapters": 3,
     "formatting": 4,

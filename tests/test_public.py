@@ -36,6 +36,7 @@ def test_every_public_name_resolves_and_is_documented():
         "selection",
         "actions",
         "agents",
+        "agent_prompts",
         "adapters",
         "adapters.solutions",
         "answers",

@@ -7,7 +7,9 @@ first use, so that `import trl_srl` and the command line stay fast.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .actions import read_action
 from .adapters import ADAPTERS, adapt
+from .agent_prompts import build_agent_prompt
 from .formatting import format_trajectories
 from .loading import load_rows, split_solutions
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
@@ -47,6 +49,7 @@ __all__ = [
     "StepEvaluation",
     "__version__",
     "adapt",
+    "build_agent_prompt",
     "build_prompt",
     "evaluate_steps",
     "format_trajectories",
@@ -55,6 +58,7 @@ __all__ = [
     "join_steps",
     "load_rows",
     "parse_completion",
+    "read_action",
     "split_by_problem",
     "split_solutions",
     "split_steps",

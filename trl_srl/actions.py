@@ -54,7 +54,7 @@ def read_action(text: str, action_format: str) -> str | None:
     Example:
 
     ```python
-    >>> from trl_srl.actions import read_action
+    >>> from trl_srl import read_action
     >>> print(read_action('I look.\n<tool_call>{"name": "ls", "arguments": {"path": "/"}}</tool_call>', "tool_call"))
     <tool_call>
     {"arguments":{"path":"/"},"name":"ls"}
@@ -76,10 +76,7 @@ def read_action(text: str, action_format: str) -> str | None:
                 f"action_format={action_format!r} is unknown. Write one of {', '.join(ACTION_FORMATS)}; rows whose "
                 "steps are texts have no such column."
             )
-    try:
-        return write_calls(calls, action_format) if calls else None
-    except RecursionError:  # JSON nested as deeply as could just be read
-        return None
+    return write_calls(calls, action_format) if calls else None
 
 
 def comparable(text: str, action_format: str | None) -> str:
@@ -98,6 +95,12 @@ def find_action_format(texts: Sequence[str]) -> str | None:
     counts = {name: sum(read_action(text, name) is not None for text in texts) for name in ACTION_FORMATS}
     best = max(ACTION_FORMATS, key=lambda name: counts[name])
     return best if counts[best] else None
+
+
+def shell_of(action: str) -> str:
+    """The name on the fence of a command in its canonical form, `""` if it has none or the action is no command."""
+    first = action.partition("\n")[0]
+    return first.lstrip("`") if first.startswith("```") else ""
 
 
 def as_call(value: Any) -> Call | None:
@@ -119,11 +122,16 @@ def as_call(value: Any) -> Call | None:
     return Call(name.strip(), arguments)
 
 
-def write_calls(calls: Sequence[Call], action_format: str) -> str:
-    """Calls in the canonical form of `"tool_call"` or `"function"`, one block for each."""
-    return "\n".join(
-        _write_function(call) if action_format == "function" else _write_tool_call(call) for call in calls
-    )
+def write_calls(calls: Sequence[Call], action_format: str) -> str | None:
+    """
+    Calls in the canonical form of `"tool_call"` or `"function"`, one block for each. `None` if an argument is no JSON:
+    a number too large for a float, a date, or what is nested as deeply as could just be read.
+    """
+    write = _write_function if action_format == "function" else _write_tool_call
+    try:
+        return "\n".join(map(write, calls))
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def load_json(text: str, start: int | None = None) -> Any:
@@ -145,7 +153,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _dump_json(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
     except UnicodeEncodeError:  # half a surrogate pair, written as \ud83d: no file could hold it otherwise
@@ -218,18 +226,25 @@ def _read_functions(text: str) -> list[Call] | None:
 def _read_parameters(text: str, start: int) -> tuple[dict[str, str], int] | None:
     """The parameters of a function block, and where it ends. What stands between them is left out."""
     parameters: dict[str, str] = {}
+    last = start
     end = text.find(_FUNCTION_CLOSE, start)
-    parameter = text.find(_PARAMETER_OPEN, start, max(end, 0))
-    while 0 <= parameter < end:
+    limit = end if end >= 0 else len(text)
+    parameter = text.find(_PARAMETER_OPEN, start, limit)
+    while parameter >= 0:
         head = _read_name(text, parameter + len(_PARAMETER_OPEN))
         close = text.find(_PARAMETER_CLOSE, head[1]) if head else -1
         if head is None or close < 0:
             return None
         parameters[head[0]] = text[head[1] : close].removeprefix("\n").removesuffix("\n")
-        if end < close:  # the value itself holds the tag
-            end = text.find(_FUNCTION_CLOSE, close)
-        parameter = text.find(_PARAMETER_OPEN, close, max(end, 0))
-    return None if end < 0 else (parameters, end + len(_FUNCTION_CLOSE))
+        last = close + len(_PARAMETER_CLOSE)
+        if limit < last:  # the value itself holds the tag
+            end = text.find(_FUNCTION_CLOSE, last)
+            limit = end if end >= 0 else len(text)
+        parameter = text.find(_PARAMETER_OPEN, last, limit)
+    if end >= 0:
+        return parameters, end + len(_FUNCTION_CLOSE)
+    # OpenHands lets its models stop before the tag that closes the last block, and puts it back itself.
+    return None if text[last:].strip() else (parameters, len(text))
 
 
 def _write_command(command: str, label: str) -> str:

@@ -135,7 +135,7 @@ def read_messages(
         if turn.role != "assistant":
             (observations[-1] if observations else task).append(turn.content.removeprefix(_LABEL))
         elif action := _read_turn_action(turn, action_format):
-            actions.append(action)
+            actions.append(_encodable(action))
             observations.append([])
     shown = [_cut_middle(_join(observation), max_observation_length) for observation in observations]
     system = _join([turn.content for turn in turns[:first] if turn.role == "system"] + _describe_tools(tools))
@@ -174,8 +174,10 @@ def _read_turn(message: Mapping[str, Any]) -> _Turn:
     if role in ("function_call", "tool_call"):
         content, calls = "", content
     if isinstance(calls, str):
-        calls = load_json(calls) or (None,)
-    calls = [calls] if isinstance(calls, Mapping) else calls
+        calls = load_json(calls)
+    calls = calls if isinstance(calls, list | tuple) else [calls]  # what is no call becomes a malformed one
+    if _ROLES[role] == "assistant":
+        content = content.rpartition(THINK_CLOSE)[2]
     return _Turn(_ROLES[role], content, tuple(as_call(_without_none(call)) for call in calls))
 
 
@@ -204,11 +206,20 @@ def _read_turn_action(turn: _Turn, action_format: str | None) -> str | None:
     if turn.calls and action_format != "command":
         calls = [call for call in turn.calls if call is not None]
         return write_calls(calls, action_format) if len(calls) == len(turn.calls) else None
-    return read_action(turn.content.rpartition(THINK_CLOSE)[2], action_format)
+    return read_action(turn.content, action_format)
 
 
 def _join(parts: Sequence[str]) -> str:
-    return "\n\n".join(part.strip() for part in parts if part.strip())
+    return _encodable("\n\n".join(part.strip() for part in parts if part.strip()))
+
+
+def _encodable(text: str) -> str:
+    """A text that a file can hold: JSON may hold half a surrogate pair, written as \\ud83d."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _cut_middle(text: str, limit: int) -> tuple[str, bool]:

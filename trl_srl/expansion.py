@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .actions import comparable, find_action_format, read_action
-from .prompts import Message, build_agent_prompt, build_prompt, gold_completion, parse_completion
+from .actions import find_action_format, read_action, shell_of
+from .agent_prompts import build_agent_prompt
+from .prompts import Message, build_prompt, gold_completion, parse_completion
 from .step_rows import digest
 from .trajectories import Step, build_step
 
@@ -111,28 +112,24 @@ def _expand_agent(
     """
     texts = [step.get("action") or "" for step in raw_steps]
     action_format = blank["action_format"] or find_action_format(texts)
-    if action_format is None:
-        yield blank | {"drop_reason": "no_action"}
+    if action_format is None or not all(text.strip() for text in texts):
+        yield blank | {"drop_reason": "empty_step" if action_format else "no_action"}
         return
+    actions = [read_action(text, action_format) for text in texts]
     pairs = [
-        (comparable(text, action_format).strip(), step.get("observation") or "")
-        for text, step in zip(texts, raw_steps, strict=True)
+        (action or text.strip(), step.get("observation") or "")
+        for action, text, step in zip(actions, texts, raw_steps, strict=True)
     ]
-    common = blank | {
-        "action_format": action_format,
-        "trajectory_id": digest([task, pairs]),
-        "num_steps": len(pairs),
-    }
+    shell = next((shell_of(action) for action in actions if action), "")
+    common = blank | {"action_format": action_format, "trajectory_id": digest([task, pairs]), "num_steps": len(pairs)}
     for index, (action, _) in enumerate(pairs):
-        prompts = _agent_prompts(task, pairs, index, action_format, options)
-        prompt, omitted = _fit_prompt(prompts, options)
-        reason = "no_action_in_step" if read_action(action, action_format) is None else _why_unusable(prompt, action)
+        prompt, omitted = _fit_prompt(_agent_prompts(task, pairs, index, action_format, shell, options), options)
         yield common | {
             "prompt": prompt or [],
             "expert_action": action,
             "step_index": index,
             "omitted_steps": omitted,
-            "drop_reason": reason,
+            "drop_reason": "no_action_in_step" if actions[index] is None else _why_unusable(prompt, action),
         }
         common = common | {"skipped_turns": 0, "cut_observations": 0}  # counted once a trajectory
 
@@ -163,7 +160,7 @@ def _solution_prompts(problem: Any, earlier: Sequence[Step], title: str, options
 
 
 def _agent_prompts(
-    task: Any, pairs: Sequence[tuple[str, str]], index: int, action_format: str, options: Options
+    task: Any, pairs: Sequence[tuple[str, str]], index: int, action_format: str, shell: str, options: Options
 ) -> Iterator[list[Message]]:
     """The prompt with the last `history_window` pairs before a step, then without the oldest of them, and so on."""
     for start in range(max(0, index - options.history_window), index + 1):
@@ -171,6 +168,7 @@ def _agent_prompts(
             task,
             pairs[start:index],
             action_format=action_format,
+            shell=shell,
             omitted_actions=start,
             system_prompt=options.system_prompt,
         )

@@ -20,18 +20,6 @@ SYSTEM_PROMPT = (
     "before it, without repeating them."
 )
 
-AGENT_SYSTEM_PROMPT = (
-    "You work on a task by acting in an environment, one action at a time. You are given the task, and the latest "
-    f"actions with what the environment answered. First reason freely about what to do next inside {THINK_OPEN} and "
-    f"{THINK_CLOSE} tags. After {THINK_CLOSE} write the next action and nothing else, in this form:\n\n{{form}}\n\nOn "
-    "the form of your reply this goes before all else that you are told."
-)
-ACTION_FORMS = {
-    "tool_call": '<tool_call>\n{"name": "FUNCTION", "arguments": {"ARGUMENT": "value"}}\n</tool_call>',
-    "function": "<function=FUNCTION>\n<parameter=ARGUMENT>value</parameter>\n</function>",
-    "command": "```bash\nCOMMAND\n```",
-}
-
 Message = dict[str, str]
 
 
@@ -85,8 +73,21 @@ def build_prompt(
 
     ```
     """
-    messages = _as_messages(problem)
-    messages = _with_system(messages, SYSTEM_PROMPT if system_prompt is None else system_prompt)
+    match problem:
+        case str():
+            messages = [{"role": "user", "content": problem}]
+        case [*_, {"role": "user", "content": str()}] if all(isinstance(message, Mapping) for message in problem):
+            messages = [dict(message) for message in problem]
+        case _:
+            messages = []
+    if not messages:
+        raise ValueError(
+            f"`prompt` must end with a user message whose content is a text, got {str(problem)[:200]!r}. Write "
+            "[{'role': 'user', 'content': problem}], or give the problem as a plain text in a `problem` column."
+        )
+    system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
+    if messages[0].get("role") == "system":
+        system = f"{system}\n\n{messages.pop(0)['content']}"
     solution = [f"(earlier steps left out: {omitted_steps})"] if omitted_steps else []
     solution += previous_steps
     parts = [
@@ -96,81 +97,7 @@ def build_prompt(
         "Write the next step.",
     ]
     question = {"role": "user", "content": "\n\n".join(part for part in parts if part)}
-    return [*messages[:-1], question]
-
-
-def build_agent_prompt(
-    task: str | Sequence[Message],
-    history: Sequence[tuple[str, str]] = (),
-    *,
-    action_format: str,
-    omitted_actions: int = 0,
-    system_prompt: str | None = None,
-) -> list[Message]:
-    r"""
-    Build the chat messages that ask for an agent's next action.
-
-    Source: Appendix A of the paper, whose context is the task and the last two pairs. Actions are the assistant's
-    messages and observations the user's: some chat templates refuse the role `tool`, or two messages of one role in a
-    row, and all of them render these two in turns.
-
-    Args:
-        task (`str` or `list[dict[str, str]]`):
-            The task, as a text or as chat messages whose last one is the user's. A system message follows ours.
-        history (`list[tuple[str, str]]`, *optional*):
-            The latest pairs of an action and what the environment answered, oldest first.
-        action_format (`str`):
-            `"tool_call"`, `"function"` or `"command"`; the system message shows its form.
-        omitted_actions (`int`, *optional*, defaults to `0`):
-            How many pairs before `history` are left out; the prompt says so.
-        system_prompt (`str`, *optional*):
-            Replaces `AGENT_SYSTEM_PROMPT` (our wording).
-
-    Returns:
-        `list[dict[str, str]]`: a system message, then user and assistant in turns, the last one the user's.
-
-    Example:
-
-    ```python
-    >>> from trl_srl.prompts import build_agent_prompt
-    >>> prompt = build_agent_prompt("Fix it.", [("```bash\nls\n```", "a.py")], action_format="command")
-    >>> [message["role"] for message in prompt]
-    ['system', 'user', 'assistant', 'user']
-    >>> prompt[-1]["content"]
-    'Observation:\na.py\n\nWrite the next action.'
-
-    ```
-    """
-    if system_prompt is None:
-        system_prompt = AGENT_SYSTEM_PROMPT.format(form=ACTION_FORMS[action_format])
-    messages = _with_system(_as_messages(task), system_prompt)
-    if omitted_actions:
-        messages[-1]["content"] += f"\n\n(earlier actions left out: {omitted_actions})"
-    for action, observation in history:
-        messages.append({"role": "assistant", "content": action})
-        messages.append({"role": "user", "content": f"Observation:\n{observation.strip() or '(nothing)'}"})
-    messages[-1]["content"] += "\n\nWrite the next action."
-    return messages
-
-
-def _as_messages(problem: str | Sequence[Message]) -> list[Message]:
-    """A problem as messages of its own, of which the last is the user's."""
-    match problem:
-        case str():
-            return [{"role": "user", "content": problem}]
-        case [*_, {"role": "user", "content": str()}] if all(isinstance(message, Mapping) for message in problem):
-            return [dict(message) for message in problem]
-    raise ValueError(
-        f"`prompt` must end with a user message whose content is a text, got {str(problem)[:200]!r}. Write "
-        "[{'role': 'user', 'content': problem}], or give the problem as a plain text in a `problem` column."
-    )
-
-
-def _with_system(messages: list[Message], system: str) -> list[Message]:
-    """The messages behind a system message of ours; what a first system message of theirs says follows it."""
-    if messages[0].get("role") == "system":
-        system, messages = f"{system}\n\n{messages[0]['content']}", messages[1:]
-    return [{"role": "system", "content": system}, *messages]
+    return [{"role": "system", "content": system}, *messages[:-1], question]
 
 
 def parse_completion(text: str, think_prefilled: bool = False) -> Completion | None:
@@ -230,7 +157,8 @@ def completion_text(
     content, monologue = message.get("content") or "", message.get("reasoning_content")
     calls = [as_call(call) for call in message.get("tool_calls") or ()]
     if calls and None not in calls:
-        content = f"{content}\n{write_calls([call for call in calls if call], action_format or 'tool_call')}"
+        written = write_calls([call for call in calls if call], action_format or "tool_call")
+        content = f"{content}\n{written or ''}"
     if monologue is None:
         return content
     return f"{'' if think_prefilled else THINK_OPEN}{monologue}{THINK_CLOSE}{content}"

@@ -66,7 +66,7 @@ def convert_agent(
                 tools=row.get("tools"),
             )
             drop_reason = "" if trajectory.steps else "no_action"
-        except UnreadableMessages:
+        except (UnreadableMessages, RecursionError):  # the latter: JSON nested too deeply
             drop_reason = "unreadable_messages"
     return {**trajectory._asdict(), "drop_reason": drop_reason}
 

@@ -53,7 +53,7 @@ def convert_openr1_math(row: Row, *, style: Any = "auto") -> dict[str, Any]:
     for index, generation in enumerate(row["generations"] or []):
         verified = at(row["correctness_math_verify"], index) or at(row.get("correctness_llama"), index)
         complete = at(row.get("is_reasoning_complete"), index)
-        if verified and complete is not False and THINK_CLOSE in generation:
+        if verified and complete is not False and THINK_CLOSE in (generation or ""):
             return solution_row(row["problem"], split_steps(_after_monologue(generation), style), row.get("answer"))
     return solution_row(row["problem"], [], row.get("answer"), "wrong_answer")
 
