@@ -78,3 +78,13 @@ def test_the_interval_of_a_median_by_hand():
 
     # 25 values: order statistics 12.5 -+ 0.98 * 5, that is the 8th and the 18th from the bottom (0-based 7 and 17)
     assert median_interval([float(i) for i in range(25)]) == (12.0, 7.0, 17.0)
+
+
+def test_the_trajectories_of_the_benchmark_of_prepare(tmp_path):
+    from benchmarks.prepare import run_prepare, write_trajectories
+
+    write_trajectories(tmp_path / "agents.jsonl", 3)
+    run = run_prepare(tmp_path / "agents.jsonl", tmp_path / "out", "--adapter", "swe_smith", "--streaming")
+    assert run.rows == 3 * 27  # of an agent, the last action is a target too
+    assert run.cpu > 0
+    assert 50 < run.peak < 2000

@@ -6,6 +6,7 @@ import datasets
 import pytest
 from datasets import load_dataset
 
+from tests.chat_server import ChatServer, reply
 from trl_srl import __version__
 from trl_srl.cli import main
 
@@ -305,6 +306,7 @@ def test_no_usable_row(fail, write_rows):
     message = fail(write_rows([{"problem": "P", "steps": ["a"]}]))
     assert message.startswith("No usable step row in 1 rows.\n0 step rows from 0 problems\n")
     assert "[too_few_steps]" in message
+    assert message.endswith("\nExample of too_few_steps: 'P': 'a'\n")
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["prepare", "--help"], ["train", "--help"], ["--version"]], ids=" ".join)
@@ -335,3 +337,159 @@ def test_help_of_prepare_names_every_style(capsys):
         main(["prepare", "--help"])
     out = capsys.readouterr().out
     assert all(style in out for style in ("auto", "numbered", "titled", "headings", "paragraphs", "lines"))
+
+
+def test_streaming(prepare, write_rows, tmp_path):
+    source = write_rows([*TEN, *TEN[:2]])
+    splits = prepare(source, "--streaming", "--validation_size", "3")
+    assert (len(splits["train"]), len(splits["validation"])) == (14, 6)
+    assert read_summary(tmp_path)["dropped"] == {"duplicate": 4}
+
+
+def test_pattern_of_files(prepare, write_rows, tmp_path):
+    write_rows(TEN[:5], "a.jsonl")
+    write_rows(TEN[5:], "b.jsonl")
+    assert len(prepare(str(tmp_path / "*.jsonl"))["train"]) == 20
+
+
+def test_json_lines(prepare, write_rows, tmp_path):
+    rows = prepare(write_rows(GOOD), "--format", "jsonl")["train"]
+    assert rows["expert_action"][:] == ["Hold up 2 fingers.", "Hold up 2 more.", "Hold up 1 finger."]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["summary.json", "train.jsonl"]
+
+
+def test_adapter(prepare, write_rows):
+    row = {"question": "How many clips?", "answer": "Half is 48/2=<<48/2=24>>24.\nTogether 72.\n#### 72"}
+    rows = prepare(write_rows([row]), "--adapter", "gsm8k")["train"]
+    assert rows["expert_action"][:] == ["Half is 48/2=24.", "Together 72."]
+    assert rows["answer"][:] == ["72", "72"]
+
+
+CHAT = {
+    "messages": [
+        {"role": "user", "content": "Fix it."},
+        *(
+            {"role": role, "content": text}
+            for i in range(4)
+            for role, text in (("assistant", f"```bash\ncat {i}\n```"), ("user", f"output {i}"))
+        ),
+    ]
+}
+
+
+@pytest.mark.parametrize(("window", "messages"), [("0", [2, 2, 2, 2]), ("1", [2, 4, 4, 4]), (None, [2, 4, 6, 6])])
+def test_history_window(prepare, write_rows, window, messages):
+    options = [] if window is None else ["--history_window", window]
+    rows = prepare(write_rows([CHAT]), "--adapter", "messages", *options)["train"]
+    assert [len(prompt) for prompt in rows["prompt"]] == messages
+
+
+def test_adapter_that_does_not_fit(fail, write_rows):
+    message = fail(write_rows(GOOD), "--adapter", "swe_smith")
+    assert "needs the columns ['messages']" in message
+    assert "Found: ['answer', 'problem', 'steps']" in message
+    assert "There is no adapter 'x'" in fail(write_rows(GOOD), "--adapter", "x")
+
+
+@pytest.mark.parametrize("option", ["--solution_column", "--problem_column", "--answer_column"])
+def test_adapter_with_columns(fail, write_rows, option):
+    assert "--adapter knows the columns" in fail(write_rows(GOOD), "--adapter", "gsm8k", option, "x")
+
+
+def test_inspect_writes_nothing(write_rows, tmp_path, capsys, tokenizer):
+    tokenizer.save_pretrained(tmp_path / "model")
+    bad = {"problem": "[red]One?\x1b[2J", "steps": ["Yes."], "answer": "1"}
+    before = sorted(tmp_path.iterdir())
+    main(["prepare", write_rows([*GOOD, bad]), "--inspect", "--model", str(tmp_path / "model")])
+    out = capsys.readouterr().out
+    assert set(tmp_path.iterdir()) - set(before) <= {tmp_path / "data.jsonl", tmp_path / "cache"}
+    for line in (
+        "3 step rows from 2 problems\n",
+        "Steps of a solution: mean 2.5, median 2, 95 % up to 3, from 2 to 3\n",
+        "Tokens of a step: mean 16.7, ",  # (18 + 15 + 17 bytes) / 3
+        r"    [red]One?\x1b[2J" + "\n      > Yes.\n",
+        "  0 of 2 solutions do not have their answer in the last step\n",
+        "Row 1 of 3, problem 38d46ad3618826cf, step 1 of 3\n<|im_start|>system\n",
+        "\n<|im_start|>assistant\n\n--- the expert's action ---\nHold up 2 fingers.\n",
+    ):
+        assert line in out
+    assert "\x1b" not in out  # no colours in a pipe, and none from the data
+    assert "wrote" not in out
+
+
+def test_inspect_and_write(prepare, write_rows, capsys):
+    assert set(prepare(write_rows(TEN), "--inspect", "--validation_size", "3")) == {"train", "validation"}
+    out = capsys.readouterr().out
+    assert "  0 problems are in both training and validation\n" in out
+    assert "[system]\nYou help to solve" in out
+    assert out.count("wrote ") == 2
+
+
+STEPS = "1. **Halve** 48 / 2 = 24.\n2. **Add** 48 + 24 = 72."
+PLAIN = [
+    {"problem": "How many clips?", "solution": "Half of 48 is 24, so 72.", "answer": "72"},
+    {"problem": "How many pens?", "solution": "7.", "answer": "7"},
+]
+
+
+@pytest.fixture
+def rewrite(tmp_path):
+    return [
+        "--solution_column",
+        "solution",
+        "--rewrite_with",
+        "m",
+        "--rewrite_cache",
+        str(tmp_path / "c" / "r.sqlite"),
+    ]
+
+
+@pytest.mark.parametrize("options", [[], ["--num_proc", "2"], ["--streaming"]], ids=str)
+def test_rewriting(prepare, write_rows, tmp_path, capsys, rewrite, options):
+    server = ChatServer(lambda text, asked: reply(STEPS))
+    with server.running():
+        base_url = ["--rewrite_base_url", server.url]
+        rows = prepare(write_rows(PLAIN), *rewrite, *base_url, *options)["train"]
+        assert rows["expert_action"][:] == ["**Halve**: 48 / 2 = 24."]
+        assert read_summary(tmp_path)["dropped"] == {"rewrite_answer": 1}
+        assert "dropped 1 solutions whose rewriting lost the final answer" in capsys.readouterr().out
+        prepare(write_rows(PLAIN), *rewrite, *base_url, "--include_last_step")
+    assert len(server.requests) == 2  # the second run paid nothing
+    assert "Half of 48 is 24, so 72." in str(server.requests)
+
+
+def test_rejected_replies_are_shown(write_rows, capsys, rewrite):
+    replies = {"clips": reply("I'd rather not."), "pens": reply("cut of", finish_reason="length")}
+    server = ChatServer(lambda text, asked: next(there for word, there in replies.items() if word in text))
+    with server.running(), pytest.raises(SystemExit):
+        main(["prepare", write_rows(PLAIN), *rewrite, "--rewrite_base_url", server.url, "--inspect"])
+    message = capsys.readouterr().err
+    assert "Example of rewrite_format: 'How many clips?': \"I'd rather not.\"\n" in message
+    assert "Example of rewrite_failed: 'How many pens?': 'The reply was cut off at 4096 tokens.'\n" in message
+
+
+def test_a_broken_server_keeps_what_is_done(write_rows, tmp_path, capsys, rewrite):
+    source = write_rows(PLAIN)
+    server = ChatServer(lambda text, asked: reply(STEPS) if "clips" in text else (401, {}, "who are you?"))
+    with server.running(), pytest.raises(SystemExit):
+        command = ["prepare", source, *rewrite, "--rewrite_base_url", server.url, "-o", str(tmp_path / "out")]
+        main([*command, "--rewrite_in_flight", "1"])
+    assert "answers 401: who are you?" in capsys.readouterr().err
+    assert len(server.requests) == 2
+    mended = ChatServer(lambda text, asked: reply("1. **Say** It is\n2. **End** 7."))
+    with mended.running():
+        main(["prepare", source, *rewrite, "--rewrite_base_url", mended.url, "-o", str(tmp_path / "out")])
+    assert [request[2]["messages"][-1]["content"][:23] for request in mended.requests] == ["Problem:\nHow many pens?"]
+    assert len(load_dataset(str(tmp_path / "out"), split="train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rewrite_base_url", "http://127.0.0.1:9/v1"], "name the model with --rewrite_with"),
+        (["--rewrite_with", "m", "--rewrite_base_url", "127.0.0.1:9"], "must be http://HOST"),
+        (["--rewrite_with", "m", "--num_proc", "2"], "A local model rewrites in one process"),
+    ],
+)
+def test_wrong_use_of_rewriting(fail, write_rows, options, message):
+    assert message in fail(write_rows(PLAIN), "--solution_column", "solution", *options)

@@ -1,6 +1,7 @@
 """Rows from files and folders, and solutions that are one text."""
 
 import json
+import os
 import re
 
 import datasets
@@ -8,7 +9,7 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from trl_srl.formatting import format_trajectories
-from trl_srl.loading import load_rows, split_solutions
+from trl_srl.loading import describe_source, load_rows, split_solutions
 
 
 ROWS = [{"problem": "P", "answer": "4"}, {"problem": "Q\nR", "answer": "5, 6"}]
@@ -188,3 +189,49 @@ def test_streamed_solutions_can_be_formatted():
     rows, summary = format_trajectories(split_solutions(solutions(TITLED).to_iterable_dataset()))
     assert [row["expert_action"] for row in rows] == ["**Halve**: We add.\n48 / 2 = 24"]
     assert summary.rows == 1
+
+
+def test_patterns_are_read_in_the_order_of_their_names(tmp_path):
+    for name in ("b/2.jsonl", "b/1.jsonl", "a.jsonl", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps({"problem": name, "answer": "1"}) + "\n")
+    for streaming in (False, True):
+        deep = load_rows(str(tmp_path / "**" / "*.jsonl"), streaming=streaming)
+        assert [row["problem"] for row in deep] == ["a.jsonl", "b/1.jsonl", "b/2.jsonl"]
+        flat = load_rows(str(tmp_path / "b" / "[12].jsonl"), split="validation", streaming=streaming)
+        assert [row["problem"] for row in flat] == ["b/1.jsonl", "b/2.jsonl"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    assert load_rows(write_file(tmp_path / "data[1].jsonl")).to_list() == ROWS
+
+
+def test_pattern_without_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*\*\.jsonl"):
+        load_rows(str(tmp_path / "*.jsonl"))
+
+
+def test_pattern_of_several_kinds(tmp_path):
+    write_file(tmp_path / "a.jsonl")
+    write_file(tmp_path / "b.csv")
+    with pytest.raises(ValueError, match=r"as one dataset: its files end in \['\.csv', '\.jsonl'\]"):
+        load_rows(str(tmp_path / "*"))
+
+
+def test_description_tells_changed_files(tmp_path):
+    path = tmp_path / "rows" / "a.jsonl"
+    path.parent.mkdir()
+    write_file(path)
+    for source in (str(path), str(path.parent), str(tmp_path / "rows" / "*.jsonl")):
+        before = describe_source(source)
+        assert before["files"] == [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
+        assert json.loads(json.dumps(before)) == before == describe_source(source)
+        os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
+        assert describe_source(source) != before
+        assert describe_source(source, split="test")["split"] == "test"
+    assert describe_source("owner/name", "test", "main") == {
+        "source": "owner/name",
+        "split": "test",
+        "name": "main",
+        "files": [],
+    }

@@ -39,6 +39,13 @@ def test_every_public_name_resolves_and_is_documented():
         "agent_prompts",
         "adapters",
         "adapters.solutions",
+        "answers",
+        "counting",
+        "near_duplicates",
+        "inspecting",
+        "inspection_report",
+        "progress",
+        "rewriting",
     ],
 )
 def test_examples_in_docstrings_run(module):

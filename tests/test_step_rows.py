@@ -4,8 +4,11 @@ import random
 from collections import Counter
 
 import pytest
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, IterableDataset, IterableDatasetDict
 
+from trl_srl.formatting import format_trajectories
+from trl_srl.near_duplicates import choose_validation, problem_keys
+from trl_srl.prompts import build_agent_prompt
 from trl_srl.step_rows import (
     FormattingSummary,
     check_step_rows,
@@ -191,3 +194,83 @@ def test_no_usable_ready_step_row_is_an_error_that_speaks_of_step_rows():
 def test_split_without_problem_ids_says_what_to_do():
     with pytest.raises(ValueError, match=r"needs a column `problem_id`, found \['prompt'\]"):
         split_by_problem(Dataset.from_dict({"prompt": ["a", "b"]}), 1)
+
+
+NEAR = ["Add 2 and 3.", "add 2 AND 3", " Add  2 and\n3 !", "Add 3 and 2.", "Add 2 and 4.", "Add 23."]
+
+
+def test_near_duplicates_are_one_problem():
+    rows, _ = format_trajectories(dataset(*({"problem": text, "steps": ["a", "b", "c"]} for text in NEAR)))
+    keys = list(problem_keys(rows).values())
+    assert len(keys) == 6
+    assert keys[0] == keys[1] == keys[2]
+    assert len(set(keys)) == 4
+    for seed in range(20):
+        split = split_by_problem(rows, 2, seed)
+        together = set(rows["problem_id"][:6])
+        sides = [len(together & set(split[side]["problem_id"])) for side in ("train", "validation")]
+        assert 0 in sides
+    with pytest.raises(ValueError, match="cannot split 4 problems"):
+        split_by_problem(rows, 4)
+
+
+def test_keys_are_found_in_the_prompt_of_the_first_step():
+    task = [{"role": "system", "content": "S"}, {"role": "user", "content": "Fix it!"}]
+    history = [("```bash\nls\n```", "a.py")]
+    first = build_agent_prompt(task, action_format="command")
+    second = build_agent_prompt(task, history, action_format="command")
+    rows = [
+        {"problem_id": "later", "step_index": 1, "prompt": second},  # its first step is not there
+        {"problem_id": "one", "step_index": 1, "prompt": second},
+        {"problem_id": "one", "step_index": 0, "prompt": first},
+        {"problem_id": "dropped", "step_index": 0, "prompt": []},
+    ]
+    assert list(problem_keys(rows)) == ["one"]
+    assert problem_keys([rows[2] | {"prompt": build_agent_prompt("FIX it", action_format="tool_call")}]) == (
+        problem_keys(rows)
+    )
+
+
+def test_validation_is_chosen_by_the_problems_alone():
+    keys = {f"p{i}": f"k{i // 2}" for i in range(10)}
+    chosen = choose_validation(keys, 2, seed=1)
+    assert len(chosen) == 4
+    assert all((f"p{i}" in chosen) == (f"p{i + 1}" in chosen) for i in range(0, 10, 2))
+    assert choose_validation(dict(reversed(keys.items())), 2, seed=1) == chosen
+
+
+def stream_rows(count=400):
+    return format_trajectories(
+        dataset(*({"problem": f"Add {i} and {i}.", "steps": ["a", "b", "c"]} for i in range(count)))
+    )[0].to_iterable_dataset()
+
+
+def test_a_stream_is_split_by_a_hash_of_each_problem():
+    split = split_by_problem(stream_rows(), 0.25)
+    assert isinstance(split, IterableDatasetDict)
+    sides = {side: [row["problem_id"] for row in rows] for side, rows in split.items()}
+    assert len(sides["train"]) + len(sides["validation"]) == 800
+    assert not set(sides["train"]) & set(sides["validation"])
+    assert len(set(sides["validation"])) == pytest.approx(100, abs=30)
+    # What comes later changes nothing, another seed does.
+    fewer = {row["problem_id"] for row in split_by_problem(stream_rows(200), 0.25)["validation"]}
+    assert fewer == set(sides["validation"]) & {row["problem_id"] for row in stream_rows(200)}
+    other = {row["problem_id"] for row in split_by_problem(stream_rows(), 0.25, seed=1)["validation"]}
+    assert other != set(sides["validation"])
+
+
+def test_near_duplicates_in_a_stream_are_on_one_side():
+    rows = [{"problem": text, "steps": ["a", "b"]} for i in range(50) for text in (f"Add {i}.", f"ADD {i} !")]
+    split = split_by_problem(format_trajectories(dataset(*rows).to_iterable_dataset())[0], 0.5)
+    texts = {
+        side: {row["prompt"][-1]["content"].partition("\n\nSol")[0].upper().rstrip(". !") for row in rows}
+        for side, rows in split.items()
+    }
+    assert not texts["train"] & texts["validation"]
+    assert len(texts["train"]) + len(texts["validation"]) == 50
+
+
+@pytest.mark.parametrize("size", [3, 0.0, 1.0, 2.5])
+def test_a_stream_needs_a_share(size):
+    with pytest.raises(ValueError, match=rf"validation_size={size} cannot split a stream"):
+        split_by_problem(stream_rows(2), size)

@@ -6,7 +6,7 @@ A *trajectory row* is what users bring: `problem` (or `prompt`) and `steps`, or 
 Nothing is lost silently: every trajectory and every row that is not used is counted under a reason.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
 
 
-_INTERNAL = ("trajectory_id", "omitted_steps", "drop_reason", "skipped_turns", "cut_observations")
+INTERNAL = ("trajectory_id", "omitted_steps", "drop_reason", "skipped_turns", "cut_observations")
+COUNTED = ("drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps")
 # Trajectories in one batch: an agent's has tens of rows of tens of thousands of characters.
 _BATCH_SIZE = 16
 
@@ -30,7 +31,7 @@ _BATCH_SIZE = 16
 def _expand_batch(batch: Mapping[str, list[Any]], options: Options) -> dict[str, list[Any]]:
     trajectories = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     rows = [row for trajectory in trajectories for row in expand_trajectory(trajectory, options)]
-    return {name: [row[name] for row in rows] for name in _features()}
+    return {name: [row[name] for row in rows] for name in step_row_features()}
 
 
 def _has_actions(dataset: "Dataset | IterableDataset") -> bool:
@@ -41,26 +42,26 @@ def _has_actions(dataset: "Dataset | IterableDataset") -> bool:
     return False
 
 
-def _features() -> "Features":
+def step_row_features(without: Iterable[str] = ()) -> "Features":
+    """Types of the columns of step rows, the internal ones included."""
     from datasets import Features, Value
 
     # Given explicitly: a first batch without an answer or a dropped row must not decide the types.
-    return Features(
-        {
-            "prompt": [{"role": Value("string"), "content": Value("string")}],
-            "expert_action": Value("string"),
-            "problem_id": Value("string"),
-            "step_index": Value("int32"),
-            "num_steps": Value("int32"),
-            "answer": Value("string"),
-            "trajectory_id": Value("string"),
-            "omitted_steps": Value("int32"),
-            "drop_reason": Value("string"),
-            "action_format": Value("string"),
-            "skipped_turns": Value("int32"),
-            "cut_observations": Value("int32"),
-        }
-    )
+    features = {
+        "prompt": [{"role": Value("string"), "content": Value("string")}],
+        "expert_action": Value("string"),
+        "problem_id": Value("string"),
+        "step_index": Value("int32"),
+        "num_steps": Value("int32"),
+        "answer": Value("string"),
+        "trajectory_id": Value("string"),
+        "omitted_steps": Value("int32"),
+        "drop_reason": Value("string"),
+        "action_format": Value("string"),
+        "skipped_turns": Value("int32"),
+        "cut_observations": Value("int32"),
+    }
+    return Features({name: kind for name, kind in features.items() if name not in without})
 
 
 def format_trajectories(
@@ -142,10 +143,10 @@ def format_trajectories(
         batched=True,
         batch_size=_BATCH_SIZE,
         remove_columns=columns,
-        features=_features(),
+        features=step_row_features(),
         **(map_options("Formatting step rows", num_proc) if isinstance(dataset, Dataset) else {}),
     )
-    internal = list(_INTERNAL)
+    internal = list(INTERNAL)
     if "answer" not in columns:
         internal.append("answer")
     if "action_format" not in columns and not _has_actions(dataset):
@@ -153,21 +154,35 @@ def format_trajectories(
     summary = FormattingSummary()
     # Counted in this process, after the map: counts made inside it would be lost with `num_proc` and with the cache.
     if isinstance(rows, Dataset):
-        rows = rows.select(_kept_rows(rows, summary))
+        summary.skipped_turns += sum(rows["skipped_turns"][:])
+        summary.cut_observations += sum(rows["cut_observations"][:])
+        counted = (rows[name][:] for name in COUNTED)
+        rows = rows.select(kept_places(zip(*counted, strict=True), summary, set()))
         require_rows(rows, dataset, summary)
     else:
         rows = rows.filter(summary.count_formatted)
     return rows.remove_columns(internal), summary
 
 
-def _kept_rows(rows: "Dataset", summary: FormattingSummary) -> list[int]:
-    """Places of the rows to keep: usable, and not of a trajectory that was seen before."""
-    kept, seen = [], set()
-    summary.skipped_turns += sum(rows["skipped_turns"][:])
-    summary.cut_observations += sum(rows["cut_observations"][:])
-    columns = ["drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps"]
-    for place, (reason, problem, *key, omitted) in enumerate(zip(*(rows[name][:] for name in columns), strict=True)):
-        if summary.count(reason or ("duplicate" if tuple(key) in seen else ""), problem, omitted > 0):
-            seen.add(tuple(key))
+def kept_places(rows: Iterable[tuple], summary: FormattingSummary, seen: set[int]) -> list[int]:
+    """
+    Places of the rows to keep: usable, and not of a trajectory that was seen before.
+
+    Args:
+        rows (`Iterable[tuple]`):
+            The columns `COUNTED` of each row, trajectory by trajectory.
+        summary ([`FormattingSummary`]):
+            Counts every row.
+        seen (`set[int]`):
+            Digests of the trajectories before these rows. It grows: about 100 bytes for each trajectory.
+    """
+    kept, last, is_duplicate = [], ("", 0), False
+    for place, (reason, problem, trajectory, step, omitted) in enumerate(rows):
+        if trajectory and (trajectory != last[0] or step <= last[1]):  # the first row of a trajectory
+            number = int(trajectory, 16)
+            is_duplicate = number in seen
+            seen.add(number)
+        last = (trajectory, step)
+        if summary.count(reason or ("duplicate" if is_duplicate else ""), problem, omitted > 0):
             kept.append(place)
     return kept

@@ -1,10 +1,12 @@
 """Where rows come from: files, folders and the Hub through `datasets`; solutions in one text are cut into steps."""
 
+import glob
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .shards import UNFINISHED
 from .step_rows import column_names, map_options
 from .trajectories import split_steps
 
@@ -14,16 +16,18 @@ if TYPE_CHECKING:
 
     DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
 
+_BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+
 
 def load_rows(source: str, split: str = "train", name: str | None = None, streaming: bool = False) -> Any:
     """
-    Load rows from a JSON, JSONL, CSV or Parquet file, a folder, or a dataset id on the Hub, through `datasets`.
+    Load rows from JSON, JSONL, CSV or Parquet files, a folder, or a dataset id on the Hub, through `datasets`.
 
     Args:
         source (`str`):
-            Path or id.
+            Path, pattern of paths (`"shards/*.jsonl"`, `**` for any folders) or id.
         split (`str`, *optional*, defaults to `"train"`):
-            Split to load; a single file has only `"train"`.
+            Split to load; a single file, or the files of a pattern, are read as any split.
         name (`str`, *optional*):
             Name of the dataset's configuration.
         streaming (`bool`, *optional*, defaults to `False`):
@@ -34,15 +38,49 @@ def load_rows(source: str, split: str = "train", name: str | None = None, stream
     """
     from datasets import load_dataset
 
-    builders = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-    path = Path(source)
-    if path.is_file():
-        if path.suffix not in builders:
-            raise ValueError(f"Cannot read {source}: its name must end in one of {sorted(builders)}.")
-        return load_dataset(builders[path.suffix], data_files={split: str(path)}, split=split, streaming=streaming)
-    if path.suffix in builders:
+    files, path = _find_files(source), Path(source)
+    if files:
+        builders = {_BUILDERS.get(file.suffix) for file in files}
+        if None in builders:
+            raise ValueError(f"Cannot read {source}: its name must end in one of {sorted(_BUILDERS)}.")
+        if len(builders) > 1:
+            found = sorted({file.suffix for file in files})
+            raise ValueError(f"Cannot read {source} as one dataset: its files end in {found}. Name one kind.")
+        data_files = {split: [glob.escape(str(file)) for file in files]}
+        return load_dataset(builders.pop(), data_files=data_files, split=split, streaming=streaming)
+    if (path / UNFINISHED).is_dir() and not (path / "summary.json").exists():
+        raise ValueError(
+            f"What `trl-srl prepare` wrote to {source} is not whole: it was interrupted. Run the same command again, "
+            "and it goes on where it stopped."
+        )
+    if path.suffix in _BUILDERS or _is_pattern(source):
         raise FileNotFoundError(f"There is no file {source}. Check the path (it is relative to {Path.cwd()}).")
     return load_dataset(source, name=name, split=split, streaming=streaming)
+
+
+def _is_pattern(source: str) -> bool:
+    return glob.escape(source) != source
+
+
+def _find_files(source: str) -> list[Path]:
+    """The files that a path or a pattern names; none for a folder or an id."""
+    if Path(source).is_file():
+        return [Path(source)]
+    matches = glob.glob(source, recursive=True) if _is_pattern(source) and not Path(source).exists() else []
+    return sorted(path for path in map(Path, matches) if path.is_file())
+
+
+def describe_source(source: str, split: str = "train", name: str | None = None) -> dict[str, Any]:
+    """
+    What tells the rows of [`load_rows`] from those of another call, as JSON-like data: the arguments, and of local
+    files the names, sizes and times of change. A dataset on the Hub is told apart by its name alone.
+    """
+    files = _find_files(source)
+    if not files and Path(source).is_dir():
+        files = sorted(path for path in Path(source).rglob("*") if path.is_file())
+    stats = [(str(file), file.stat()) for file in files]
+    found = [[file, stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+    return {"source": source, "split": split, "name": name, "files": found}
 
 
 def _split_batch(batch: Mapping[str, list[Any]], columns: Mapping[str, str], style: Any) -> dict[str, list[Any]]:

@@ -8,18 +8,19 @@ A *step row* is one training instance:
 
 import hashlib
 import json
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .actions import read_action
+from .near_duplicates import choose_validation, is_built_prompt, problem_key, problem_keys, problem_text
 from .prompts import Message, gold_completion, parse_completion
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict, IterableDataset
+    from datasets import Dataset, IterableDataset
 
     DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
 
@@ -28,6 +29,9 @@ DROP_REASONS = {
     "too_few_steps": "trajectories without a step to learn (by default the last step is never a target)",
     "empty_step": "trajectories with an empty step",
     "wrong_label": "trajectories with a step labelled as wrong",
+    "rewrite_failed": "solutions to which the rewriting model gave no whole reply",
+    "rewrite_format": "solutions whose rewriting is not at least two numbered, titled steps",
+    "rewrite_answer": "solutions whose rewriting lost the final answer in its last step",
     "duplicate": "step rows of a trajectory that was seen before",
     "think_tag_in_step": "step rows whose expert action contains a think tag",
     "empty_action": "step rows whose expert action is empty",
@@ -136,15 +140,16 @@ def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
 def require_rows(rows: "Dataset", source: "Dataset", summary: FormattingSummary) -> None:
     """Raise `ValueError`, with the reasons, if no row is left."""
     if not len(rows):
-        raise ValueError(
-            f"No usable step row in {len(source):,} rows.\n{summary}\n"
-            + (
-                "A solution needs at least two steps, since the last one is no target; include_last_step=True makes "
-                "it one."
-                if summary.dropped["too_few_steps"]
-                else "The reasons above say what to mend in the data."
-            )
-        )
+        raise ValueError(explain_no_rows(len(source), summary))
+
+
+def explain_no_rows(source_rows: int, summary: FormattingSummary) -> str:
+    """The message when all rows were dropped."""
+    return f"No usable step row in {source_rows:,} rows.\n{summary}\n" + (
+        "A solution needs at least two steps, since the last one is no target; include_last_step=True makes it one."
+        if summary.dropped["too_few_steps"]
+        else "The reasons above say what to mend in the data."
+    )
 
 
 def check_step_rows(
@@ -196,40 +201,60 @@ def check_step_rows(
     return rows, summary
 
 
-def split_by_problem(step_rows: "Dataset", validation_size: int | float, seed: int = 42) -> "DatasetDict":
+def split_by_problem(step_rows: "Dataset | IterableDataset", validation_size: int | float, seed: int = 42) -> Any:
     """
-    Split step rows so that no problem is on both sides.
+    Split step rows so that no problem is on both sides. Problems whose text differs only in case, white space or
+    punctuation are one problem (see `normalize_problem`).
 
     Args:
-        step_rows ([`~datasets.Dataset`]):
+        step_rows ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
             Rows with a `problem_id`.
         validation_size (`int` or `float`):
-            Number of validation problems, or their share in (0, 1).
+            Number of validation problems, or their share in (0, 1). In a stream only a share is possible, and it is
+            met on average: a hash of each problem decides, whatever comes before or after it.
         seed (`int`, *optional*, defaults to `42`):
             Another seed gives another split. The order of the rows does not matter.
 
     Returns:
-        [`~datasets.DatasetDict`]: `train` and `validation`.
+        [`~datasets.DatasetDict`] or [`~datasets.IterableDatasetDict`]: `train` and `validation`.
     """
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict, IterableDatasetDict
 
-    if "problem_id" not in step_rows.column_names:
+    names = column_names(step_rows) if step_rows.column_names is None else step_rows.column_names
+    if "problem_id" not in names:
         raise ValueError(
-            f"Splitting by problem needs a column `problem_id`, found {sorted(step_rows.column_names)}. "
+            f"Splitting by problem needs a column `problem_id`, found {sorted(names)}. "
             "format_trajectories makes it; for rows of your own, add one value for each problem."
         )
-    ids = step_rows["problem_id"][:]
-    problems = sorted(set(ids))
-    count = validation_size
-    if isinstance(count, float):
-        count = round(count * len(problems)) if 0 < count < 1 else 0
-    if not 0 < count < len(problems):
-        raise ValueError(
-            f"validation_size={validation_size} cannot split {len(problems)} problems; both sides need at least one. "
-            f"Write a whole number from 1 to {len(problems) - 1}, or a share in (0, 1)."
+    if not isinstance(step_rows, Dataset):
+        if not (isinstance(validation_size, float) and 0 < validation_size < 1):
+            raise ValueError(
+                f"validation_size={validation_size} cannot split a stream, whose number of problems is not known. "
+                "Write a share in (0, 1), such as 0.01."
+            )
+        in_validation = partial(_is_in_validation, share=validation_size, seed=seed)
+        return IterableDatasetDict(
+            train=step_rows.filter(lambda row: not in_validation(row)), validation=step_rows.filter(in_validation)
         )
-    validation = set(random.Random(seed).sample(problems, count))
+    ids = step_rows["problem_id"][:]
+    # Decoding every prompt would be slow: only those of first steps are looked at, or where there is none, of any.
+    columns = [name for name in ("problem_id", "prompt", "step_index") if name in names]
+    places = {problem: place for place, problem in reversed(list(enumerate(ids)))}
+    if "step_index" in names:
+        steps = zip(range(len(ids)), ids, step_rows["step_index"][:], strict=True)
+        places |= {problem: place for place, problem, step in steps if step == 0}
+    keys = {problem: problem for problem in places}
+    keys |= problem_keys(step_rows.select_columns(columns).select(sorted(places.values())))
+    validation = choose_validation(keys, validation_size, seed)
     return DatasetDict(
         train=step_rows.select([i for i, problem in enumerate(ids) if problem not in validation]),
         validation=step_rows.select([i for i, problem in enumerate(ids) if problem in validation]),
     )
+
+
+def _is_in_validation(row: Mapping[str, Any], share: float, seed: int) -> bool:
+    """Whether a hash puts a row's problem on the validation side."""
+    prompt = row.get("prompt")
+    is_known = isinstance(prompt, list) and is_built_prompt(prompt)
+    key = problem_key(problem_text(prompt or [])) if is_known else row["problem_id"]
+    return int(digest(f"{seed} {key}"), 16) < share * 16**16

@@ -1,0 +1,57 @@
+"""Where a final answer stands, and whether a text holds it."""
+
+import pytest
+
+from trl_srl.answers import final_answer, has_answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("In all 72 clips.", "72"),
+        ("In May 24, in all 1,250.50.", "1,250.50"),
+        (r"\boxed{7} after 3 steps", "7"),
+        (r"\boxed{1} then \boxed{\frac{1}{2}} in 3", r"\frac{1}{2}"),
+        (r"\boxed {A}", "A"),
+        (r"\boxed{7} and \boxed{8", "7"),  # the last one that is closed
+        ("x = -3", "-3"),
+        ("5-3", "3"),
+        ("So it is a proof.", ""),
+        ("", ""),
+    ],
+)
+def test_final_answer(text, answer):
+    assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "there"),
+    [
+        ("She sold 72 clips.", "72", True),
+        ("She sold 72 clips.", "7", False),
+        ("She sold 72 clips.", "72.0", True),
+        ("She sold 1,250 clips.", "1250", True),
+        ("She sold 1250 clips.", "1,250", True),
+        ("10 - 3 = 7", "-3", False),
+        ("x-3", "3", True),
+        ("= −3", "-3", True),
+        ("= -3", "3", False),
+        ("It is 0.5.", "0.50", True),
+        (r"$\dfrac{1}{2}$", r"\frac{1}{2}", True),
+        (r"$\frac{1}{2}$", r"\frac{1}{3}", False),
+        (r"\left( 1, 2 \right)", "(1,2)", True),
+        ("So it is (B).", "B", True),
+        ("x = 12y", "2y", False),  # the digits go on
+        ("x = 2y", "2y", True),
+        ("The end.", "", True),
+        ("The end.", " $ ", True),
+        ("MONDAY", "Monday", True),
+    ],
+)
+def test_has_answer(text, answer, there):
+    assert has_answer(text, answer) is there
+
+
+def test_a_number_too_long_for_a_decimal_is_no_error():
+    assert not has_answer("9" * 5000, "8" * 5000)
+    assert has_answer("9" * 5000, "9" * 5000)
