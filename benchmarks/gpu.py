@@ -69,7 +69,7 @@ class Configuration:
 PLAN = [
     Configuration("7b"),
     Configuration("1.5b"),
-    Configuration("7b", generation="chunked", rows=4, generated=64),  # examples/configs/rtx_3060.yaml
+    Configuration("7b", generation="chunked", rows=4, generated=32),  # examples/configs/rtx_3060.yaml
     Configuration("1.5b", "lora", generation="chunked", generated=64),
     Configuration("1.5b", "lora", generation="static", generated=64),
     Configuration("1.5b", "lora", generation="compiled", generated=64),
@@ -79,8 +79,8 @@ PLAN = [
     Configuration("0.5b", "lora", generation="chunked", generated=64),
     Configuration("0.5b"),
     Configuration("3b"),
-    Configuration("3b", "lora", generation="chunked", generated=128),  # examples/configs/rtx_4090.yaml
-    Configuration("7b", "lora", generation="chunked", generated=64),
+    Configuration("7b", "lora", generation="chunked", generated=64),  # examples/configs/rtx_4090.yaml
+    Configuration("3b", "lora", generation="chunked", generated=64),
     Configuration("1.5b", "qlora", generation="continuous", generated=64),
 ]
 
@@ -163,6 +163,9 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
     from trl_srl import SRLConfig
     from trl_srl.memory import estimate_memory
 
+    quantised = configuration.adapters == "qlora"
+    if quantised and configuration.generation == "compiled":
+        raise ValueError("Transformers compiles no model quantised by bitsandbytes (`hf_quantizer.is_compileable`).")
     on_cpu = configuration.device == "cpu"
     generation = dict(GENERATION[configuration.generation])
     if on_cpu and configuration.generation == "continuous":
@@ -186,7 +189,6 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
         disable_tqdm=True,
         **generation,
     )
-    quantised = configuration.adapters == "qlora"
     model_args = ModelConfig(
         model_name_or_path=str(folder),
         dtype="bfloat16" if configuration.precision == "bf16" else "float16",
@@ -291,7 +293,8 @@ def main() -> None:
     plan = PLAN
     if options.shape and "tiny" in options.shape:
         small = {"rows": 4, "generated": 8, "prompt_length": 64, "completion_length": 8, "device": options.device}
-        plan = [Configuration("tiny", kind, generation=way, **small) for kind in ("qlora", "lora") for way in GENERATION]
+        ways = [("lora", way) for way in GENERATION] + [("qlora", way) for way in ("dynamic", "chunked", "static")]
+        plan = [Configuration("tiny", adapters, generation=way, **small) for adapters, way in ways]
     for name in ("shape", "adapters", "precision", "generation"):
         plan = [one for one in plan if getattr(options, name) is None or getattr(one, name) in getattr(options, name)]
     lines = run(plan, options.output, options.time_limit, options.steps)

@@ -52,7 +52,7 @@ ACTIVATIONS: dict[tuple[int | None, int], Activations] = {
     (2, 2): Activations(Widths(8, 0, 8), Widths(12, 8, 6), Widths(8, 8, 12)),
     (4, 2): Activations(Widths(12, 0, 12), Widths(14, 10, 30), Widths(8, 10, 18)),
     (4, 4): Activations(Widths(16, 0, 16), Widths(14, 10, 32), Widths(8, 10, 18)),
-    (None, 2): Activations(Widths(6, 0, 8), Widths(12, 8, 11), Widths(8, 8, 16)),
+    (None, 2): Activations(Widths(6, 0, 8), Widths(12, 8, 15), Widths(8, 8, 16)),
     (None, 4): Activations(Widths(12, 0, 16), Widths(10, 8, 32), Widths(8, 8, 26)),
 }
 
@@ -178,7 +178,7 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
         adapted = get_peft_model(model, get_peft_config(model_args), low_cpu_mem_usage=True)
         trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
         # TRL casts the adapters of quantised models to bfloat16; without bf16 they stay in float32.
-        adapter_width = 2 if quantised and args.bf16 else 4
+        adapter_width = 2 if quantised and width == 2 and args.bf16 else 4
     elif args.beta:
         weights *= 2  # the reference model
     trained_width = adapter_width or width
@@ -190,7 +190,11 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
     layers, hidden, vocab = text.num_hidden_layers, text.hidden_size, text.vocab_size
     head_dim = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
     widths = Widths(text.intermediate_size, text.num_attention_heads * head_dim, hidden)
+    # bitsandbytes' layers keep the adapters' input in 16 bit under autocast, that is in training (PEFT's
+    # `requires_conversion`), but not in generation.
     activations = ACTIVATIONS[adapter_width, width]
+    if quantised and width == 2:
+        activations = ACTIVATIONS[2, 2]._replace(generate=activations.generate)
     if any(name.endswith("q_norm") for name, _ in model.named_modules()):  # Qwen3
         train = activations.train
         activations = activations._replace(train=train._replace(heads=train.heads + NORMED_HEADS))
@@ -242,8 +246,9 @@ def _check(config: PretrainedConfig, args: GRPOConfig, model_args: ModelConfig) 
         )
     if (model_args.load_in_4bit or model_args.load_in_8bit) and not model_args.use_peft:
         raise ValueError("Quantised weights cannot be trained: add --use_peft.")
-    if "adamw" not in args.optim:
-        raise ValueError(f"The states of optim={str(args.optim)!r} are not known. Use AdamW (adamw_torch_fused, …).")
+    optim = str(getattr(args.optim, "value", args.optim))
+    if "adamw" not in optim:
+        raise ValueError(f"The states of optim={optim!r} are not known. Use AdamW (adamw_torch_fused, …).")
 
 
 def _bytes_of(dtype: torch.dtype | str | None) -> int:
