@@ -2,17 +2,17 @@
 
     python -m benchmarks.gpu --output gpu-results --time_limit 540
 
-Random weights in the shape of Qwen2.5, a tokenizer made here: nothing is downloaded. Each configuration runs in a process
-of its own, so that peaks are its own and a failure ends nothing else; `results.jsonl` grows as they finish, and what stands
-in it is not run again, so that a second call goes on. At the end, tables for docs/hardware.md (`table.md`).
+Random weights in the shape of Qwen2.5, a tokenizer made here: nothing is downloaded. Each configuration runs in a
+process of its own, so that peaks are its own and a failure ends nothing else; `results.jsonl` grows as they finish,
+and what stands in it is not run again, so that a second call goes on. At the end, tables for docs/hardware.md, in
+`table.md`.
 
-The trainer is `SRLTrainer`, without dynamic sampling: random weights never write the format. A second reward compares the
-whole completion with the expert's step, so that every rollout costs a similarity and every group has something to learn.
+The trainer is `SRLTrainer`, without dynamic sampling: random weights never write the format. A second reward compares
+the whole completion with the expert's step: every rollout costs a similarity, every group has something to learn.
 """
 
 import argparse
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -23,21 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_tables import tables
+from benchmarks.random_models import SHAPES, make_model, make_rows
 
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128},
-    "0.5b": {"hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "intermediate_size": 4864},
-    "1.5b": {"hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12, "intermediate_size": 8960},
-    "3b": {"hidden_size": 2048, "num_hidden_layers": 36, "num_attention_heads": 16, "intermediate_size": 11008},
-    "7b": {"hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "intermediate_size": 18944},
-}
-for shape, sizes in SHAPES.items():
-    sizes |= {
-        "num_key_value_heads": 4 if shape == "7b" else 2,
-        "vocab_size": {"tiny": 512, "7b": 152064}.get(shape, 151936),
-        "tie_word_embeddings": shape not in ("tiny", "7b"),
-    }
 
 # Ways to generate, each by a setting of TRL's, but for the last: TRL 1.16 forbids compilation (`disable_compile=True`)
 # and lets no setting allow it.
@@ -65,6 +52,8 @@ class Configuration:
     device: str = "cuda"
 
 
+LIMIT = 150  # seconds for one configuration
+
 # In the order of what is most wanted, should the time end.
 PLAN = [
     Configuration("7b"),
@@ -72,7 +61,6 @@ PLAN = [
     Configuration("7b", generation="chunked", rows=4, generated=32),  # examples/configs/rtx_3060.yaml
     Configuration("1.5b", "lora", generation="chunked", generated=64),
     Configuration("1.5b", "lora", generation="static", generated=64),
-    Configuration("1.5b", "lora", generation="compiled", generated=64),
     Configuration("1.5b", "lora", generation="continuous", generated=64),
     Configuration("1.5b", "qlora", generation="chunked", generated=64),
     Configuration("7b", precision="fp16", generation="chunked", rows=4, generated=64),  # examples/configs/t4.yaml
@@ -81,78 +69,16 @@ PLAN = [
     Configuration("3b"),
     Configuration("7b", "lora", generation="chunked", generated=64),  # examples/configs/rtx_4090.yaml
     Configuration("3b", "lora", generation="chunked", generated=64),
+    Configuration("1.5b", "lora", generation="compiled", generated=64),
     Configuration("1.5b", "qlora", generation="continuous", generated=64),
 ]
 
 
-def make_tokenizer(vocab_size: int) -> Any:
-    """A byte-level tokenizer padded to the model's vocabulary, so that everything a model samples is a text."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from benchmarks.tiny_models import CHAT_TEMPLATE
-
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
-    fillers = [f"filler{i}" for i in range(vocab_size - len(symbols) - len(special) - 2)]
-    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*symbols, *fillers])}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(special)
-    tokenizer.add_tokens([AddedToken("<think>", special=False), AddedToken("</think>", special=False)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        padding_side="left",
-        chat_template=CHAT_TEMPLATE,
-    )
-
-
-def make_rows(count: int, prompt_length: int, tokenizer: Any) -> list[dict[str, Any]]:
-    """Step rows; every second prompt has `prompt_length` tokens, the others a few less, so that there is padding."""
-    empty = len(tokenizer.apply_chat_template([{"role": "user", "content": ""}], add_generation_prompt=True)["input_ids"])
-    letters = random.Random(0)
-    rows = []
-    for i in range(count):
-        text = "".join(letters.choices("abcdefgh ", k=prompt_length - empty - i % 2 * (i % 9)))
-        rows.append(
-            {
-                "prompt": [{"role": "user", "content": text}],
-                "expert_action": "".join(letters.choices("abcdefgh ", k=200)).strip() + ".",
-                "problem_id": str(i),
-                "step_index": 0,
-                "num_steps": 2,
-            }
-        )
-    return rows
-
-
-def make_model(shape: str, folder: Path, device: str) -> None:
-    """Random weights in 16 bit, saved, so that loading is what a user's loading is."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    tokenizer = make_tokenizer(SHAPES[shape]["vocab_size"])
-    config = Qwen2Config(
-        **SHAPES[shape],
-        max_position_embeddings=4096,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        dtype="bfloat16",
-    )
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device(device):
-        model = Qwen2ForCausalLM(config)
-    torch.set_default_dtype(torch.float32)
-    model.save_pretrained(folder, max_shard_size="4GB")
-    tokenizer.save_pretrained(folder)
-
-
 def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str, Any]:
     """Load, train for `steps` steps, and say what each phase took. Runs in a process of its own."""
+    quantised = configuration.adapters == "qlora"
+    if quantised and configuration.generation == "compiled":
+        raise ValueError("Transformers compiles no model quantised by bitsandbytes (`hf_quantizer.is_compileable`).")
     import torch
     from datasets import Dataset
     from transformers import AutoConfig, AutoTokenizer
@@ -163,9 +89,6 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
     from trl_srl import SRLConfig
     from trl_srl.memory import estimate_memory
 
-    quantised = configuration.adapters == "qlora"
-    if quantised and configuration.generation == "compiled":
-        raise ValueError("Transformers compiles no model quantised by bitsandbytes (`hf_quantizer.is_compileable`).")
     on_cpu = configuration.device == "cpu"
     generation = dict(GENERATION[configuration.generation])
     if on_cpu and configuration.generation == "continuous":
@@ -249,15 +172,21 @@ def run(plan: list[Configuration], output: Path, time_limit: float, steps: int) 
                 job += ["--one", json.dumps(asdict(configuration)), "--answer", answer.name]
                 since = time.monotonic()
                 try:
-                    ran = subprocess.run(job, capture_output=True, text=True, timeout=max(ends - since, 0.001))
+                    ran = subprocess.run(
+                        job, capture_output=True, text=True, timeout=max(min(ends - since, LIMIT), 0.001)
+                    )
                 except subprocess.TimeoutExpired:
                     result |= {"status": "out of time"}
                 else:
                     answered = answer.read()
-                    result |= {"status": "ok", **json.loads(answered)} if ran.returncode == 0 and answered else {
-                        "status": "failed",
-                        "error": ran.stderr[-2000:],
-                    }
+                    result |= (
+                        {"status": "ok", **json.loads(answered)}
+                        if ran.returncode == 0 and answered
+                        else {
+                            "status": "failed",
+                            "error": ran.stderr[-2000:],
+                        }
+                    )
             result["seconds"] = round(time.monotonic() - since, 1)
             lines.append(result)
             with results.open("a") as file:

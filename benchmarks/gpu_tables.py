@@ -40,7 +40,10 @@ def tables(lines: list[dict[str, Any]]) -> str:
             peak = peaks[0] if phase == "generate" else max((p for p in peaks if p is not None), default=None)
             cells.append(_with_deviation(peak, estimate.get(phase)))
         text.append(f"| {' | '.join(cells)} |")
-    text += ["", "Peaks in GiB that PyTorch reserved, measured / estimated by `trl_srl.memory`; the CUDA context comes on top."]
+    text += [
+        "",
+        "Peaks in GiB that PyTorch reserved, measured / estimated by `trl_srl.memory`; the CUDA context comes on top.",
+    ]
     text += ["", "| shape | generation | completions at once | tokens/s | step | generation | reward | training |"]
     text += ["|---|---|---|---|---|---|---|---|"]
     for line in ok:

@@ -5,6 +5,7 @@
 Nothing is downloaded: the models' configs are in tests/fixtures/configs.
 """
 
+from functools import cache
 from pathlib import Path
 
 from transformers import AutoConfig
@@ -29,6 +30,7 @@ MODELS = (
 )
 
 
+@cache
 def read_preset(preset: str, *options: str) -> tuple[SRLConfig, ModelConfig]:
     """What `trl-srl train --config examples/configs/PRESET.yaml` reads, on any machine."""
     file = str(ROOT / "examples" / "configs" / f"{preset}.yaml")

@@ -73,5 +73,5 @@ class PhaseTrainer(SRLTrainer):
                 train[name] = max(train[name], taken["train"].get(name, 0))
         taken["train"] = train
         if self._step % self.current_gradient_accumulation_steps == 0:
-            self.phases.steps.append({name: value for name, value in taken.items()})
+            self.phases.steps.append(dict(taken))
         return output

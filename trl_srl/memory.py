@@ -24,7 +24,7 @@ LOGITS_TILE = (4096, 32768)  # tokens x vocabulary that TRL's fused head holds a
 
 
 class Widths(NamedTuple):
-    """Bytes for each token, in multiples of the widths of the MLP, of all attention heads, and of the residual stream."""
+    """Bytes for each token, by width: of the MLP, of all attention heads, and of the residual stream."""
 
     mlp: int
     heads: int

@@ -1,4 +1,4 @@
-"""Command line: `trl-srl prepare | memory | train | evaluate | demo`. One file for each command; heavy imports stay inside."""
+"""Command line: `trl-srl prepare | memory | train | …`. One file for each command; heavy imports stay inside."""
 
 import argparse
 import sys

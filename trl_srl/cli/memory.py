@@ -106,7 +106,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         _, args, model_args = parser.parse_args_and_config([*options, "--use_cpu", "true"])
         if model_args.model_name_or_path is None:
             raise ValueError("Which model? Name it with --model.")
-        config = AutoConfig.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+        try:
+            config = AutoConfig.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"There is no config of {model_args.model_name_or_path!r} to read: {reason}") from error
         estimate = estimate_memory(config, args, model_args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         parser.exit(2, f"trl-srl memory: {error}\n")
