@@ -190,15 +190,14 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
     layers, hidden, vocab = text.num_hidden_layers, text.hidden_size, text.vocab_size
     head_dim = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
     widths = Widths(text.intermediate_size, text.num_attention_heads * head_dim, hidden)
-    # bitsandbytes' layers keep the adapters' input in 16 bit under autocast, that is in training (PEFT's
-    # `requires_conversion`), but not in generation.
-    activations = ACTIVATIONS[adapter_width, width]
+    generate, train, kept = ACTIVATIONS[adapter_width, width]
     if quantised and width == 2:
-        activations = ACTIVATIONS[2, 2]._replace(generate=activations.generate)
+        # bitsandbytes' layers keep the adapters' input in 16 bit under autocast, that is in training, not in
+        # generation (PEFT's `requires_conversion`).
+        _, train, kept = ACTIVATIONS[2, 2]
     if any(name.endswith("q_norm") for name, _ in model.named_modules()):  # Qwen3
-        train = activations.train
-        activations = activations._replace(train=train._replace(heads=train.heads + NORMED_HEADS))
-    kept = width * hidden if args.gradient_checkpointing else _dot(activations.kept, widths)
+        train = Widths(train.mlp, train.heads + NORMED_HEADS, train.hidden)
+    kept_bytes = width * hidden if args.gradient_checkpointing else _dot(kept, widths)
     chunk = min((args.generation_kwargs or {}).get("prefill_chunk_size") or prompt, prompt)
     scored = rows * completion
     tile = min(scored, LOGITS_TILE[0]) * min(vocab, LOGITS_TILE[1])
@@ -210,12 +209,12 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
         gradients=trained * trained_width,
         optimizer=_optimizer_bytes(args, trained, trained_width),
         kv_cache=generated * (prompt + completion) * layers * 2 * text.num_key_value_heads * head_dim * width,
-        prompts=generated * chunk * _dot(activations.generate, widths) + unpacked,
+        prompts=generated * chunk * _dot(generate, widths) + unpacked,
         # The model's logits, and scores and probabilities in float32; beside them one layer's keys and values,
         # repeated for every head.
         sampling=generated * (vocab * (width + 4 + 4) + (prompt + completion) * 2 * widths.heads * width),
-        checkpoints=rows * (prompt + completion) * layers * kept,
-        layer=rows * (prompt + completion) * _dot(activations.train, widths) + unpacked,
+        checkpoints=rows * (prompt + completion) * layers * kept_bytes,
+        layer=rows * (prompt + completion) * _dot(train, widths) + unpacked,
         # A tile of the logits; the hidden states of what is scored and their gradient, in float32 and cast.
         logits=width * tile + scored * hidden * (width + 4 + width) + (0 if adapter_width else 4 * vocab * hidden),
     )
