@@ -5,6 +5,7 @@
 Nothing is downloaded: the models' configs are in tests/fixtures/configs.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -48,14 +49,18 @@ def cell(model: str, preset: str) -> str:
     return f"{needed.peak / GIB:.1f}" + ("" if needed.fits(PRESETS[preset]) else " does not fit")
 
 
-def table() -> dict[str, dict[str, str]]:
-    return {model: {preset: cell(model, preset) for preset in PRESETS} for model in MODELS}
+def table(models: Iterable[str] = MODELS) -> dict[str, dict[str, str]]:
+    return {model: {preset: cell(model, preset) for preset in PRESETS} for model in models}
+
+
+def as_row(model: str, row: dict[str, str]) -> str:
+    return f"| {model} | {' | '.join(row.values())} |"
 
 
 def as_markdown(cells: dict[str, dict[str, str]]) -> str:
     lines = [f"| estimated, GiB | {' | '.join(f'{preset}.yaml, {gb} GB' for preset, gb in PRESETS.items())} |"]
     lines.append("|---" * (len(PRESETS) + 1) + "|")
-    lines += [f"| {model} | {' | '.join(row.values())} |" for model, row in cells.items()]
+    lines += [as_row(model, row) for model, row in cells.items()]
     return "\n".join(lines) + "\n"
 
 
