@@ -38,6 +38,7 @@ LAYERS = {
     "prompt_stream": 2,
     "interruptions": 2,
     "config": 3,
+    "memory": 3,
     "resuming": 3,
     "dynamic_sampling": 4,
     "model_card": 4,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
     from .evaluation import StepEvaluation, evaluate_steps, generate_steps
+    from .memory import MemoryEstimate, estimate_memory
     from .trainer import SRLTrainer
 
 __version__ = "0.1.0"
@@ -34,6 +35,8 @@ _LAZY = {
     "StepEvaluation": "evaluation",
     "evaluate_steps": "evaluation",
     "generate_steps": "evaluation",
+    "MemoryEstimate": "memory",
+    "estimate_memory": "memory",
     "SRLTrainer": "trainer",
 }
 
@@ -43,6 +46,7 @@ __all__ = [
     "DynamicSamplingConfig",
     "DynamicSamplingTrainer",
     "FormattingSummary",
+    "MemoryEstimate",
     "SRLConfig",
     "SRLTrainer",
     "Step",
@@ -51,6 +55,7 @@ __all__ = [
     "adapt",
     "build_agent_prompt",
     "build_prompt",
+    "estimate_memory",
     "evaluate_steps",
     "format_trajectories",
     "generate_steps",

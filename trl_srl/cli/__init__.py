@@ -1,13 +1,13 @@
-"""Command line: `trl-srl prepare | train | evaluate | demo`. One file for each command; heavy imports stay inside."""
+"""Command line: `trl-srl prepare | memory | train | …`. One file for each command; heavy imports stay inside."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, evaluate, prepare, train
+from . import demo, evaluate, memory, prepare, train
 
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "demo": demo}
+COMMANDS = {"prepare": prepare, "memory": memory, "train": train, "evaluate": evaluate, "demo": demo}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, module in COMMANDS.items():
         module.add_parser(subparsers, name)
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["train"] and not {"-h", "--help"} & set(arguments):
-        # Its options are the fields of TRL's and our dataclasses: TRL's own parser reads them.
-        train.main(arguments[1:])
+    parsed_by_trl = {"train": train, "memory": memory}
+    if arguments and arguments[0] in parsed_by_trl and not {"-h", "--help"} & set(arguments):
+        # Their options are the fields of TRL's and our dataclasses: TRL's own parser reads them.
+        parsed_by_trl[arguments[0]].main(arguments[1:])
         return
     args = parser.parse_args(arguments)
     try:

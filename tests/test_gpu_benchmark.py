@@ -1,0 +1,90 @@
+"""benchmarks/gpu.py works from end to end on a CPU, and its tables say what was and what was not measured."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from benchmarks.gpu import PLAN, Configuration, measure, run
+from benchmarks.gpu_tables import tables
+from benchmarks.random_models import make_model, make_rows, make_tokenizer
+
+
+pytest.importorskip("peft")
+TINY = Configuration(
+    "tiny", "lora", rows=4, generated=8, prompt_length=64, completion_length=8, device="cpu", generation="chunked"
+)
+
+
+def test_the_tokenizer_has_the_model_s_vocabulary_and_prompts_their_length():
+    tokenizer = make_tokenizer(1000)
+    assert len(tokenizer) == 1000
+    assert tokenizer.decode(range(300, 302)) == "filler44filler45"  # 256 bytes before the fillers
+    rows = make_rows(20, 96, tokenizer)
+    lengths = [
+        len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]) for row in rows
+    ]
+    assert lengths[::2] == [96] * 10
+    assert lengths[1::2] == [95, 93, 91, 89, 96, 94, 92, 90, 88, 95]  # 96 - i % 9
+
+
+def test_phases_of_a_run(tmp_path):
+    make_model("tiny", tmp_path, "cpu")
+    result = measure(TINY, tmp_path, steps=2)
+    assert len(result["steps"]) == 2
+    for step in result["steps"]:
+        assert 0 < step["tokens"] <= 8 * 8
+        assert all(step[phase]["seconds"] > 0 for phase in ("generate", "reward", "train"))
+    # Weights in bfloat16, and 5 % for the allocator: 2 layers of q, k, v, o and the MLP, with norms; 512 x 64 twice.
+    layer = 2 * 64 * 64 + 2 * 64 * 32 + 64 + 2 * 32 + 3 * 64 * 128 + 2 * 64
+    assert result["estimate"]["load"] == round(1.05 * 2 * (2 * layer + 64 + 2 * 512 * 64))
+
+
+def test_each_configuration_in_its_own_process(tmp_path):
+    """One that works, one that fails, one that no time is left for; what was measured is not run again."""
+    broken = Configuration(**asdict(TINY) | {"generation": "compiled", "adapters": "qlora"})
+    lines = run([TINY, broken], tmp_path, time_limit=400, steps=1)
+    assert [line["status"] for line in lines] == ["ok", "failed"]
+    assert "Transformers compiles no model quantised by bitsandbytes" in lines[1]["error"]
+    assert [json.loads(line)["status"] for line in (tmp_path / "results.jsonl").read_text().splitlines()] == [
+        "ok",
+        "failed",
+    ]
+    again = run([TINY, Configuration("tiny", device="cpu")], tmp_path, time_limit=0, steps=1)
+    assert [line["status"] for line in again] == ["ok", "failed", "out of time"]
+
+
+def test_tables_by_hand():
+    gib = 2**30
+    line = {
+        "configuration": asdict(Configuration("7b", generated=32, rows=4)),
+        "status": "ok",
+        "card": "Card X",
+        "machine": "torch 1",
+        "load": {"reserved": 5 * gib},
+        "steps": [
+            {"tokens": 1, "generate": {"reserved": 6 * gib}, "train": {"reserved": 8 * gib}, "reward": {}},
+            {
+                "tokens": 8192,
+                "generate": {"seconds": 16.0, "reserved": 8 * gib},
+                "reward": {"seconds": 0.01},
+                "train": {"seconds": 3.99, "reserved": 10 * gib},
+            },
+        ],
+        "estimate": {"load": 5.5 * gib, "generate": 6 * gib, "train": 9 * gib},
+    }
+    out_of_time = {"configuration": asdict(Configuration("3b")), "status": "out of time"}
+    text = tables([line, out_of_time])
+    assert "| 7b, NF4, bf16 | dynamic | 32 / 4 | 512 + 256 | 5.00 / 5.50 (+10%) | 6.00 / 6.00 (+0%) |" in text
+    assert "| 10.00 / 9.00 (-10%) |" in text
+    assert "| 7b, NF4, bf16 | dynamic | 32 | 512 | 20.00 s | 80.00% | 0.05% | 19.95% |" in text
+    assert "Measured on: Card X; torch 1." in text
+    assert "Not measured (out of time): {'shape': '3b'" in text
+
+
+def test_the_plan_covers_what_issue_6_asks_for():
+    assert {(one.shape, one.adapters) for one in PLAN} == {
+        (shape, adapters) for shape in ("0.5b", "1.5b", "3b", "7b") for adapters in ("qlora", "lora")
+    }
+    assert "fp16" in {one.precision for one in PLAN}
+    assert len(set(PLAN)) == len(PLAN)

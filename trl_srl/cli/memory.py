@@ -1,0 +1,126 @@
+"""`trl-srl memory`: does a run fit the card? An estimate from the model's config, before anything is loaded."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from ..memory import MemoryEstimate
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="path or Hub id of the model; only its config is read")
+    parser.add_argument("--preset", help="YAML file with options of `trl-srl train`, such as examples/configs/t4.yaml")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
+    parser = subparsers.add_parser(
+        name,
+        help="estimate the GPU memory of a training run",
+        description="Estimate from the model's config how much GPU memory `trl-srl train` will take, and the card it "
+        "fits. No weights are loaded, no GPU is needed.",
+        epilog="Every option of `trl-srl train` is taken too, and overrides the preset: --max_completion_length 512, "
+        "--load_in_4bit true, --per_device_train_batch_size 2, … The formulas: docs/hardware.md.",
+    )
+    _add_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Not reached: `trl_srl.cli.main` hands the arguments of `memory` to `main` unread."""
+    raise AssertionError("the options of trl-srl memory are parsed by TRL")
+
+
+def _format(model: str, completions: int, rows: int, lengths: tuple[int, int], estimate: "MemoryEstimate") -> str:
+    from ..memory import ALLOCATOR, CARDS, GIB
+
+    phases = [
+        (phase, {term: size / GIB for term, size in terms.items()})
+        for phase, terms in {
+            "generate": {
+                "weights": estimate.weights,
+                "adapters": estimate.adapters,
+                "optimizer": estimate.optimizer,
+                "KV cache": estimate.kv_cache,
+                "prompts" if estimate.prompts > estimate.sampling else "sampling": max(
+                    estimate.prompts, estimate.sampling
+                ),
+            },
+            "train": {
+                "weights": estimate.weights,
+                "adapters": estimate.adapters,
+                "gradients": estimate.gradients,
+                "optimizer": estimate.optimizer,
+                "activations kept": estimate.checkpoints,
+                "one layer" if estimate.layer > estimate.logits else "logits": max(estimate.layer, estimate.logits),
+            },
+        }.items()
+    ]
+    lines = [
+        f"{model}: {estimate.parameters / 1e9:.2f} B parameters, {estimate.trained / 1e6:.1f} M trained",
+        f"{completions} completions generated at once, trained on {rows} at a time; prompts of {lengths[0]}, "
+        f"completions of {lengths[1]} tokens",
+        "",
+        f"load      {estimate.load / GIB:6.2f} GiB",
+    ]
+    for phase, terms in phases:
+        allocated = " + ".join(f"{name} {size:.2f}" for name, size in terms.items() if round(size, 2))
+        lines.append(f"{phase:8}  {getattr(estimate, phase) / GIB:6.2f} GiB  = {ALLOCATOR} x ({allocated})")
+    if estimate.train == estimate.generate:
+        lines[-1] = f"{'train':8}  {estimate.train / GIB:6.2f} GiB  (takes less than generation, which stays reserved)"
+    card = estimate.card
+    lines += [
+        f"in all    {estimate.peak / GIB:6.2f} GiB  with {estimate.context / GIB:.1f} for the CUDA context",
+        "",
+        f"Fits a card of {card} GB. " if card else f"Fits no card of {CARDS[-1]} GB. ",
+    ]
+    lines[-1] += "Estimated, not measured: docs/hardware.md says how well it agrees with measurements."
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """
+    Print the estimate. Takes the options as they stand on the command line.
+
+    Args:
+        argv (`list[str]`, *optional*):
+            Arguments; `sys.argv[1:]` when not given.
+    """
+    ours = argparse.ArgumentParser(prog="trl-srl memory", allow_abbrev=False, add_help=False)
+    _add_options(ours)
+    known, options = ours.parse_known_args(argv)
+    if known.model is not None:
+        options += ["--model_name_or_path", known.model]
+    if known.preset is not None:
+        options += ["--config", known.preset]
+    from transformers import AutoConfig
+    from trl import ModelConfig, ScriptArguments, TrlParser
+
+    from ..config import SRLConfig
+    from ..memory import estimate_memory
+
+    parser = TrlParser((ScriptArguments, SRLConfig, ModelConfig), prog="trl-srl memory")
+    try:
+        # Whatever this machine has: a preset in bfloat16 is read on a laptop too.
+        _, args, model_args = parser.parse_args_and_config([*options, "--use_cpu", "true"])
+        if model_args.model_name_or_path is None:
+            raise ValueError("Which model? Name it with --model.")
+        try:
+            config = AutoConfig.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"There is no config of {model_args.model_name_or_path!r} to read: {reason}") from error
+        estimate = estimate_memory(config, args, model_args)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        parser.exit(2, f"trl-srl memory: {error}\n")
+    sys.stdout.write(
+        _format(
+            model_args.model_name_or_path,
+            args.generation_batch_size // args.world_size,
+            args.per_device_train_batch_size,
+            (args.max_prompt_length, args.max_completion_length),
+            estimate,
+        )
+        + "\n"
+    )
