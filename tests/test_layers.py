@@ -25,13 +25,15 @@ LAYERS = {
     "interruptions": 2,
     "config": 3,
     "resuming": 3,
-    "dynamic_sampling": 4,
-    "model_card": 4,
+    "training_log": 2,
+    "model_card": 3,
+    "publishing": 4,
+    "dynamic_sampling": 5,
     "evaluation": 4,
-    "trainer": 5,
-    "demo": 6,
-    "cli": 7,
-    "__init__": 8,
+    "trainer": 6,
+    "demo": 7,
+    "cli": 8,
+    "__init__": 9,
 }
 TOUCH_TRL_PRIVATES = {"resuming", "dynamic_sampling", "trainer"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -21,7 +21,7 @@ from trl.trainer.utils import get_config_model_id
 
 from .config import DynamicSamplingConfig
 from .prompt_stream import PromptStream
-from .resuming import ResumableTrainer
+from .publishing import PublishingTrainer
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import (
     ADVICE,
@@ -59,7 +59,7 @@ class _Replay(NamedTuple):
     rewards_N_F: torch.Tensor
 
 
-class DynamicSamplingTrainer(ResumableTrainer):
+class DynamicSamplingTrainer(PublishingTrainer):
     r"""
     [`~trl.GRPOTrainer`] with dynamic sampling (section 3 of the SRL paper; known from DAPO).
 
@@ -126,6 +126,7 @@ class DynamicSamplingTrainer(ResumableTrainer):
         self._replay: _Replay | None = None
         self._barren_batches = 0
         self._warned_short = self._warned_infinite = False
+        self._eval_prefix = "eval"
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], after checking that the data fill a batch."""
@@ -147,6 +148,25 @@ class DynamicSamplingTrainer(ResumableTrainer):
                 "step could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more "
                 "data."
             )
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """
+        As [`~transformers.Trainer.evaluate`]. With a dict of evaluation sets the metrics that TRL adds have the set's
+        name, as the others do: `eval_<name>_reward`.
+        """
+        self._eval_prefix = metric_key_prefix
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        name = self._eval_prefix.removeprefix("eval").removeprefix("_")
+        if name and self._eval_prefix.startswith("eval_") and not self.model.training:
+            # TRL writes `eval_` before every name, whatever the prefix of the evaluation is.
+            renamed = {f"{name}_{key}": values for key, values in self._metrics["eval"].items()}
+            self._metrics["eval"].clear()
+            self._metrics["eval"].update(renamed)
+        super().log(logs, start_time)
 
     @cached_property
     def _refill_stream(self) -> PromptStream:
@@ -332,8 +352,10 @@ class DynamicSamplingTrainer(ResumableTrainer):
 
     def _checkpoint_state(self) -> dict[str, Any]:
         stream = self._refill_stream
-        return {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
+        here = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
+        return super()._checkpoint_state() | here
 
     def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
+        super()._restore_checkpoint_state(state)
         self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
         self._barren_batches = state["barren_batches"]
