@@ -36,7 +36,7 @@ def write_card(run_dir: str | Path, evaluations: list[Evaluation]) -> Path:
 
     Args:
         run_dir (`str` or `Path`):
-            Output folder with `training_facts.json`, the trainer's state and a `README.md`, TRL's or an earlier one of ours.
+            Output folder with `training_facts.json`, the trainer's state and a `README.md` (TRL's or one of ours).
         evaluations (`list[Evaluation]`):
             What [`read_evaluations`] found.
 
@@ -89,8 +89,6 @@ def _render(
     parent = facts["started_from"]
     srl = facts if facts["method"] == "SRL" else parent if parent and parent["method"] == "SRL" else None
     system = facts["system_prompt"]
-    own_prompt = srl["system_prompt"] if srl else None
-    default = own_prompt is None or own_prompt.startswith(SYSTEM_PROMPT)
     return environment.from_string(template).render(
         facts=facts,
         srl=srl,
@@ -100,7 +98,7 @@ def _render(
         code=code,
         literal=literal,
         model_id=facts["hub_model_id"] or facts["name"],
-        system_argument=Markdown("" if default else f", system_prompt={literal(own_prompt)}"),
+        system_argument=_system_argument(srl),
         prefilled_argument=Markdown(", think_prefilled=True" if srl and srl["think_prefilled"] else ""),
         system_message=Markdown(f'{{"role": "system", "content": {literal(system)}}}, ' if system else ""),
         evaluations=evaluation_tables(evaluations, run_dir, facts["hub_model_id"]),
@@ -113,13 +111,19 @@ def _render(
     )
 
 
+def _system_argument(srl: dict[str, Any] | None) -> Markdown:
+    """The argument of `build_prompt` for a system prompt that is not ours (which a data set's own may follow)."""
+    system = srl["system_prompt"] if srl else None
+    if system is None or system.startswith(SYSTEM_PROMPT):
+        return Markdown("")
+    return Markdown(f", system_prompt={literal(system)}")
+
+
 def _base(facts: dict[str, Any]) -> Markdown:
     """The starting model, with its address if it has one."""
     if facts["base_on_hub"]:
         return link(facts["base_model"], f"https://huggingface.co/{facts['base_on_hub']}")
-    return (
-        Markdown(f"{code(facts['base_model'])} (a local folder)") if facts["base_model"] else Markdown("a new model")
-    )
+    return Markdown(f"{code(facts['base_model'])} (a local folder)" if facts["base_model"] else "a new model")
 
 
 def _changes(changes: list[Change]) -> Markdown:

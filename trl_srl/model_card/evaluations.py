@@ -30,7 +30,7 @@ class Evaluation(NamedTuple):
         return next((part for part in reversed(Path(self.model).parts) if part.startswith("checkpoint-")), "")
 
     def is_of(self, run_dir: Path, hub_model_id: str | None) -> bool:
-        """Whether it is the run's own model (or a checkpoint of it) that was evaluated, and not one to compare with."""
+        """Whether the run's own model (or a checkpoint of it) was evaluated, and not one to compare with."""
         return self.model == hub_model_id or run_dir.absolute().name in Path(self.model).parts
 
 

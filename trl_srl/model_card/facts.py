@@ -71,6 +71,11 @@ class TrainingClock(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._ended = time.monotonic()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last training has come to its end."""
+        return self._ended is not None
+
     def parts(self, step: int) -> list[dict[str, Any]]:
         """All parts up to `step`, with evaluations and checkpoints in their time."""
         if self._began is None or step == self._first_step:
@@ -258,16 +263,16 @@ def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: 
         "max_steps": state.max_steps,
         "epoch": state.epoch,
         "parts": trainer.clock.parts(state.global_step),
-        **_best_checkpoint(args, state),
+        **_best_checkpoint(trainer),
         "versions": _versions(),
     }
 
 
-def _best_checkpoint(args: Any, state: Any) -> dict[str, str | None]:
+def _best_checkpoint(trainer: Any) -> dict[str, str | None]:
     """The checkpoint that was loaded at the end of the training, and by which metric it was chosen."""
-    if not (args.load_best_model_at_end and state.best_model_checkpoint and state.global_step >= state.max_steps):
-        return {"best_checkpoint": None, "best_metric": None}
-    return {"best_checkpoint": Path(state.best_model_checkpoint).name, "best_metric": args.metric_for_best_model}
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end and trainer.clock.ended else None
+    metric = trainer.args.metric_for_best_model if best else None
+    return {"best_checkpoint": Path(best).name if best else None, "best_metric": metric}
 
 
 def _versions() -> dict[str, str]:
