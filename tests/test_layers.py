@@ -26,6 +26,7 @@ LAYERS = {
     "config": 3,
     "resuming": 3,
     "training_log": 2,
+    "terminal": 3,
     "model_card": 3,
     "publishing": 4,
     "dynamic_sampling": 5,

@@ -33,6 +33,8 @@ from .selection import (
     refill_size,
     select_groups,
 )
+from .terminal import results_table, results_text, show
+from .training_log import duration, summarize_log
 
 
 logger = get_logger(__name__)
@@ -134,7 +136,16 @@ class DynamicSamplingTrainer(PublishingTrainer):
         output = super().train(*args, **kwargs)
         if self.state.global_step == 0 and not isinstance(self.train_dataset, Dataset):
             raise ValueError(f"The training stream ended before it filled one batch of {self._batch_size_in_words()}.")
+        self._show_results()
         return output
+
+    def _show_results(self) -> None:
+        """The metrics at the beginning and at the end; not with `disable_tqdm`, which wants no tables either."""
+        changes = summarize_log(self.state.log_history)
+        if changes and self.accelerator.is_main_process and not self.args.disable_tqdm:
+            seconds = sum(part["seconds"] for part in self.clock.parts(self.state.global_step))
+            title = f"Training: {self.state.global_step:,} steps in {duration(seconds)}"
+            show(results_table(changes, title), results_text(changes, title))
 
     def _batch_size_in_words(self) -> str:
         size = self.args.generation_batch_size

@@ -18,6 +18,7 @@ from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_pref
 from .rewards import step_similarity_reward
 from .selection import informative_groups
 from .step_rows import FormattingSummary, check_step_rows, is_step_rows
+from .terminal import diagnosis_table, show
 
 
 logger = get_logger(__name__)
@@ -211,7 +212,9 @@ class SRLTrainer(DynamicSamplingTrainer):
             reward=rewards_N_F[0, 0].item(),
             think_prefilled=self._think_prefilled,
         )
-        self.accelerator.print(diagnose(report, self.max_completion_length))
+        if self.accelerator.is_main_process:
+            diagnosis = diagnose(report, self.max_completion_length)
+            show(diagnosis_table(diagnosis), str(diagnosis))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]; says first how many prompts, rollouts and steps there will be."""

@@ -61,6 +61,15 @@ def eval_sets(log_history: Log) -> list[str]:
     return list(dict.fromkeys(match["name"] or "" for match in found if match))
 
 
+def by_split(changes: Sequence[Change]) -> dict[tuple[str, str, str], list[Change]]:
+    """Changes by split and steps in words: the tables to show (several, where steps differ)."""
+    groups: dict[tuple[str, str, str], list[Change]] = {}
+    for change in changes:
+        key = (change.split, steps_in_words(change.first_steps), steps_in_words(change.last_steps))
+        groups.setdefault(key, []).append(change)
+    return groups
+
+
 def summarize_log(log_history: Log) -> list[Change]:
     """
     Each metric of [`METRICS`] at the beginning and at the end.
@@ -87,3 +96,13 @@ def summarize_log(log_history: Log) -> list[Change]:
                 )
             )
     return changes
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `4.1 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

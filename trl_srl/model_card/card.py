@@ -17,7 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from ..interruptions import newest_complete
 from ..prompts import SYSTEM_PROMPT
-from ..training_log import Change, Log, steps_in_words, summarize_log
+from ..training_log import Change, Log, by_split, duration, summarize_log
 from .citations import PACKAGE_CITATION, SRL_CITATION
 from .curves import curve_table, write_curves
 from .evaluations import Evaluation, eval_results, evaluation_tables
@@ -127,13 +127,9 @@ def _base(facts: dict[str, Any]) -> Markdown:
 
 
 def _changes(changes: list[Change]) -> Markdown:
-    """A table for the training and for each evaluation set (several, where metrics were logged at different steps)."""
-    groups: dict[tuple[str, str, str], list[Change]] = {}
-    for change in changes:
-        key = (change.split, steps_in_words(change.first_steps), steps_in_words(change.last_steps))
-        groups.setdefault(key, []).append(change)
+    """A table for the training and for each evaluation set."""
     tables = []
-    for (split, first, last), group in groups.items():
+    for (split, first, last), group in by_split(changes).items():
         header = ["On training prompts" if split == "training" else f"On held-out data: {split}", first, last]
         tables.append(table(header, [[c.title, f"{c.first:.3f}", f"{c.last:.3f}"] for c in group]))
     return Markdown("\n\n".join(tables))
@@ -189,16 +185,6 @@ def _hardware(facts: dict[str, Any], parent: dict[str, Any] | None) -> Markdown:
         notes.append(f"The first stage took {duration(first_stage)}.")
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     return Markdown(f"{text}\n\n{escape(' '.join(notes))}\n\n{escape(versions)}; the others are below.")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `4.1 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _curves(log_history: Log, picture: str | None) -> Markdown | str:
