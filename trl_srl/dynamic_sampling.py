@@ -171,9 +171,9 @@ class DynamicSamplingTrainer(PublishingTrainer):
         return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        name = self._eval_prefix.removeprefix("eval").removeprefix("_")
-        if name and self._eval_prefix.startswith("eval_") and not self.model.training:
+        if self._eval_prefix.startswith("eval_") and not self.model.training:
             # TRL writes `eval_` before every name, whatever the prefix of the evaluation is.
+            name = self._eval_prefix.removeprefix("eval_")
             renamed = {f"{name}_{key}": values for key, values in self._metrics["eval"].items()}
             self._metrics["eval"].clear()
             self._metrics["eval"].update(renamed)
@@ -362,11 +362,11 @@ class DynamicSamplingTrainer(PublishingTrainer):
             )
 
     def _checkpoint_state(self) -> dict[str, Any]:
-        stream = self._refill_stream
+        stream, parts = self._refill_stream, self.clock.parts(self.state.global_step)
         here = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
-        return super()._checkpoint_state() | here
+        return here | {"parts": parts}
 
     def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
-        super()._restore_checkpoint_state(state)
         self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
         self._barren_batches = state["barren_batches"]
+        self.clock.earlier = state.get("parts", [])  # checkpoints of version 0.1.0 have none

@@ -56,10 +56,3 @@ class PublishingTrainer(ResumableTrainer):
         # PEFT has then put its own facts into the card's metadata, a local path as the base model among them.
         if not _internal_call and Path(output_dir or self.args.output_dir) == Path(self.args.output_dir):
             self.create_model_card()
-
-    def _checkpoint_state(self) -> dict[str, Any]:
-        return super()._checkpoint_state() | {"parts": self.clock.parts(self.state.global_step)}
-
-    def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
-        super()._restore_checkpoint_state(state)
-        self.clock.earlier = state.get("parts", [])

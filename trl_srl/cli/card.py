@@ -16,7 +16,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from huggingface_hub import HfApi, ModelCard
+    from huggingface_hub import HfApi
 
     from ..model_card import read_evaluations, write_card
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     card = write_card(args.run_dir, evaluations)
     sys.stdout.write(f"wrote {card} with {len(evaluations)} evaluations\n")
     if args.push_to_hub is not None:
-        ModelCard.load(card).validate()
+        # The Hub's validation of the metadata is part of the commit.
         commit = HfApi().upload_folder(
             repo_id=args.push_to_hub,
             folder_path=args.run_dir,

@@ -22,7 +22,7 @@ from .citations import PACKAGE_CITATION, SRL_CITATION
 from .curves import curve_table, write_curves
 from .evaluations import Evaluation, eval_results, evaluation_tables
 from .facts import read_facts
-from .markdown import Markdown, code, escape, link, literal, table
+from .markdown import Markdown, code, escape, link, literal, one_line, table
 
 
 BEGIN = "<!-- trl-srl: begin. `trl-srl card` writes this part again; what stands outside of it is yours. -->"
@@ -68,9 +68,10 @@ def _read_log(run_dir: Path) -> Log:
 def _place(text: str, ours: str, facts: Mapping[str, Any]) -> str:
     """Our part in the place of the earlier one, or of TRL's opening and example."""
     part = f"{BEGIN}\n\n{ours.strip()}\n\n{END}"
-    if BEGIN in text and END in text:
-        before, _, rest = text.partition(BEGIN)
-        return before + part + rest.partition(END)[2]
+    before, begun, earlier = text.partition(BEGIN)
+    _, ended, after = earlier.partition(f"\n{END}\n")  # in a line of its own, which no value can begin
+    if begun and ended:
+        return f"{before}{part}\n{after}"
     _, found, procedure = text.partition(TRL_PROCEDURE)
     citations = {"trl-srl": PACKAGE_CITATION}
     if facts["method"] != "SRL" and facts["started_from"]:
@@ -212,5 +213,5 @@ def _set_metadata(card: ModelCard, facts: dict[str, Any], results: list[Any]) ->
     data["pipeline_tag"] = "text-generation"
     tags = ["trl-srl", *(["srl", "two-stage"] if parent.get("method") == "SRL" else [])]
     data["tags"] = sorted({*(data.get("tags") or []), *tags})
-    data["model_name"] = facts["name"]
+    data["model_name"] = one_line(facts["name"])
     data["eval_results"] = results or None

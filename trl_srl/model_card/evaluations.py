@@ -7,10 +7,21 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult
 
-from .markdown import Markdown, escape, table
+from .markdown import Markdown, escape, one_line, table
 
 
-KINDS = {"solutions": ("Whole solutions", "problems"), "steps": ("The next step", "step rows")}
+class Kind(NamedTuple):
+    """What was evaluated: in words, on what, and the field of `results.json` that says how much of it."""
+
+    title: str
+    unit: str
+    size: str
+
+
+KINDS = {
+    "solutions": Kind("Whole solutions", "problems", "num_problems"),
+    "steps": Kind("The next step", "step rows", "num_rows"),
+}
 
 
 class Evaluation(NamedTuple):
@@ -38,20 +49,17 @@ def _read(file: Path) -> Evaluation:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         metrics = {
-            str(name): {
-                bound: float(value[bound]) for bound in ("value", "low", "high") if value.get(bound) is not None
-            }
+            one_line(name): {key: float(value[key]) for key in ("value", "low", "high") if value.get(key) is not None}
             for name, value in content["metrics"].items()
         }
-        size = content["num_problems"] if content["kind"] == "solutions" else content["num_rows"]
         if not all("value" in metric for metric in metrics.values()):
             raise KeyError("value")
         return Evaluation(
             content["kind"],
-            str(content["model"]),
-            str(content["dataset"]),
-            str(content.get("split") or ""),
-            int(size),
+            one_line(content["model"]),
+            one_line(content["dataset"]),
+            one_line(content.get("split") or ""),
+            int(content[KINDS[content["kind"]].size]),
             dict(content.get("settings") or {}),
             metrics,
         )
@@ -88,12 +96,11 @@ def evaluation_tables(evaluations: list[Evaluation], run_dir: Path, hub_model_id
         groups.setdefault(key, []).append(evaluation)
     blocks = []
     for (kind, dataset, split, size), group in groups.items():
-        title, unit = KINDS.get(kind, (kind, "rows"))
         where = f"{escape(dataset)}, {escape(split)}" if split else escape(dataset)
         header = ["", *(_model_title(evaluation, run_dir, hub_model_id) for evaluation in group)]
         names = dict.fromkeys(name for evaluation in group for name in evaluation.metrics)
         rows = [[name, *(_cell(evaluation.metrics.get(name)) for evaluation in group)] for name in names]
-        blocks.append(f"**{escape(title)}: {where}** ({size:,} {unit})\n\n{table(header, rows)}")
+        blocks.append(f"**{KINDS[kind].title}: {where}** ({size:,} {KINDS[kind].unit})\n\n{table(header, rows)}")
         settings = {
             ", ".join(f"{name} = {value}" for name, value in evaluation.settings.items() if value is not None): None
             for evaluation in group
@@ -134,7 +141,7 @@ def eval_results(evaluations: list[Evaluation], run_dir: Path, hub_model_id: str
                     dataset_name=_name(evaluation.dataset),
                     dataset_split=evaluation.split or None,
                     metric_type=name,
-                    metric_name=f"{name} ({KINDS.get(evaluation.kind, (evaluation.kind,))[0].lower()})",
+                    metric_name=f"{name} ({KINDS[evaluation.kind].title.lower()})",
                     metric_value=metric["value"],
                     metric_args=interval if has_interval else None,
                 )

@@ -135,8 +135,10 @@ def read_facts(run_dir: str | Path) -> dict[str, Any]:
 
 
 def write_facts(facts: dict[str, Any], run_dir: str | Path) -> None:
-    text = json.dumps(facts, indent=2, ensure_ascii=True, default=str)
-    Path(run_dir, FACTS).write_text(text + "\n", encoding="utf-8")
+    """Write the facts, in one piece: a run may be killed at any moment."""
+    unfinished = Path(run_dir, f"{FACTS}.tmp")
+    unfinished.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+    os.replace(unfinished, Path(run_dir, FACTS))
 
 
 def started_from(model: str | None) -> dict[str, Any] | None:

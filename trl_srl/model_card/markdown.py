@@ -29,19 +29,20 @@ def escape(value: object) -> Markdown:
     """
     if isinstance(value, Markdown):
         return value
-    text = "".join(_ENTITIES.get(character, character) for character in _one_line(value))
+    text = "".join(_ENTITIES.get(character, character) for character in one_line(value))
     text = _MARKUP.sub(r"\\\1", text)
     return Markdown(text.replace("://", ":&#47;/"))  # or a bare address would become a link
 
 
-def _one_line(value: object) -> str:
+def one_line(value: object) -> str:
+    """A value as text of printable characters, as it may stand in a file and in YAML."""
     text = str(value).encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be written to a file
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def code(text: str) -> Markdown:
     """A text as a code span."""
-    return Markdown(f"`{_one_line(text).replace('`', chr(39))}`")
+    return Markdown(f"`{one_line(text).replace('`', chr(39))}`")
 
 
 def literal(text: str) -> Markdown:
