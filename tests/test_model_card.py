@@ -1,8 +1,8 @@
 """The model card from facts written by hand: what it says, what it escapes, what it leaves alone."""
 
-import importlib.util
 import json
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -243,10 +243,7 @@ def test_curves_are_a_picture_beside_the_card(run_dir):
 
 
 def test_without_matplotlib_they_are_a_table(run_dir, monkeypatch):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        "trl_srl.model_card.curves.find_spec", lambda name: None if name == "matplotlib" else find_spec(name)
-    )
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
     text = card(run_dir)
     assert "figures/" not in text and not (run_dir / "figures").exists()
     table = "| Step | trained groups | similarity | informative groups |\n| --- | ---: | ---: | ---: |\n"
@@ -325,6 +322,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_hostile_gets_out_of_its_place(run_dir, text):
+    (run_dir / "trainer_state.json").unlink()
     metrics = {text: {"value": 1.0, "low": 0.5, "high": 1.0}}
     evaluated(run_dir, "other", dataset=text, split=text, model=text, settings={text: text}, metrics=metrics)
     evaluated(run_dir, "own", dataset=text, split=text, settings={text: text}, metrics=metrics)
@@ -340,8 +338,7 @@ def test_nothing_hostile_gets_out_of_its_place(run_dir, text):
     assert plain.splitlines().count(BEGIN) == plain.splitlines().count(END) == 1
     html = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(ModelCard(plain).text)
     tags = set(re.findall(r"<([a-z]+[0-9]?)", html))
-    assert tags <= {"a", "code", "h1", "h2", "img", "li", "p", "pre", "strong", "ul", *TABLE_TAGS}
-    assert set(re.findall(r'<img src="([^"]*)"', html)) == {"figures/training.png"}
+    assert tags <= {"a", "code", "h1", "h2", "li", "p", "pre", "strong", "ul", *TABLE_TAGS}
     assert set(re.findall(r'href="([^"]*)"', html)) == {"https://github.com/huggingface/trl"}
     assert html.count("<h1>") == 1 and "<em>" not in html and "<hr" not in html
     assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", html)

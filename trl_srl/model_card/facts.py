@@ -208,7 +208,12 @@ def _prepared(dataset_name: str | None) -> dict[str, Any] | None:
     file = Path(dataset_name or "", "summary.json")
     if not dataset_name or not file.is_file():
         return None
-    summary = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    if not isinstance(summary, dict) or not isinstance(summary.get("dropped"), dict):
+        return None  # a file of that name that is not ours
     kept = {name: summary.get(name) for name in ("source_rows", "step_rows", "problems", "dropped", "splits")}
     return kept | {"source": public_name(summary.get("source"))}
 
