@@ -5,7 +5,15 @@ from typing import Any
 
 from accelerate.logging import get_logger
 
-from .model_card import TrainingClock, collect_facts, describe_hardware, read_evaluations, write_card, write_facts
+from .model_card import (
+    TrainingClock,
+    collect_facts,
+    count_parameters,
+    describe_hardware,
+    read_evaluations,
+    write_card,
+    write_facts,
+)
 from .resuming import ResumableTrainer
 
 
@@ -29,6 +37,8 @@ class PublishingTrainer(ResumableTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.dataset_name: str | None = None
+        # Now, for FSDP will show each process its share only.
+        self.num_parameters, self.num_trainable_parameters = count_parameters(self.model)
         self.clock = TrainingClock(describe_hardware(self.accelerator.device, self.accelerator.num_processes))
         self.add_callback(self.clock)
 

@@ -5,7 +5,15 @@
 
 from .card import write_card
 from .evaluations import read_evaluations
-from .facts import TrainingClock, collect_facts, describe_hardware, write_facts
+from .facts import TrainingClock, collect_facts, count_parameters, describe_hardware, write_facts
 
 
-__all__ = ["TrainingClock", "collect_facts", "describe_hardware", "read_evaluations", "write_card", "write_facts"]
+__all__ = [
+    "TrainingClock",
+    "collect_facts",
+    "count_parameters",
+    "describe_hardware",
+    "read_evaluations",
+    "write_card",
+    "write_facts",
+]

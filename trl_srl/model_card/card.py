@@ -140,7 +140,7 @@ def _data(facts: dict[str, Any], parent: dict[str, Any] | None) -> Markdown:
     lines = [f"- {escape(line)}" for line in facts["data"]["lines"]]
     prepared = facts["data"]["prepared"]
     if prepared:
-        dropped = ", ".join(f"{count:,} [{reason}]" for reason, count in prepared["dropped"].items())
+        dropped = ", ".join(f"{count} [{reason}]" for reason, count in prepared["dropped"].items())
         rows = prepared["source_rows"]
         read = f"{rows:,} rows" if isinstance(rows, int) else "rows"
         lines.append(

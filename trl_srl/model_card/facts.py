@@ -100,6 +100,14 @@ def describe_hardware(device: Any, num_processes: int) -> str:
     return f"CPU {name}, {os.cpu_count()} cores{processes}"
 
 
+def count_parameters(model: Any) -> tuple[int, int]:
+    """All parameters and the trainable ones, of a model that is not yet wrapped; whole also under DeepSpeed ZeRO-3."""
+    sharded = [parameter for parameter in model.parameters() if hasattr(parameter, "ds_numel")]
+    if sharded:
+        return sum(p.ds_numel for p in sharded), sum(p.ds_numel for p in sharded if p.requires_grad)
+    return model.num_parameters(), model.num_parameters(only_trainable=True)
+
+
 def hub_id(name: str | None) -> str | None:
     """The name if it can be an id on the Hub, and is no folder or file here."""
     if not name or not re.fullmatch(r"(?!\.)[\w.-]+(/[\w.-]+)?", name, re.ASCII) or Path(name).exists():
@@ -257,8 +265,8 @@ def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: 
         "license": base_license(source) or (parent or {}).get("license", {}),
         "started_from": parent,
         "adapter": _adapter(model),
-        "parameters": model.num_parameters(),
-        "trainable_parameters": model.num_parameters(only_trainable=True),
+        "parameters": trainer.num_parameters,
+        "trainable_parameters": trainer.num_trainable_parameters,
         "dataset": public_name(dataset_name) if dataset_name else None,
         "dataset_on_hub": hub_id(dataset_name),
         "data": _data(trainer) | {"prepared": _prepared(dataset_name)},
