@@ -11,9 +11,9 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from markdown_it import MarkdownIt
 
 from trl_srl.cli import main
-from trl_srl.model_card import TrainingClock, read_evaluations, write_card
+from trl_srl.model_card import TrainingClock, copy_card, read_evaluations, write_card
 from trl_srl.model_card.card import BEGIN, END
-from trl_srl.model_card.facts import hub_id, public_name, read_facts, started_from, write_facts
+from trl_srl.model_card.facts import base_license, hub_id, public_name, read_facts, started_from, write_facts
 from trl_srl.model_card.markdown import code, escape, literal
 
 
@@ -26,6 +26,7 @@ FACTS = {
     "license": {"license": "apache-2.0"},
     "started_from": None,
     "adapter": None,
+    "merged": False,
     "parameters": 500_000,
     "trainable_parameters": 500_000,
     "dataset": "me/solutions",
@@ -123,7 +124,7 @@ def test_the_card_says_what_was_trained_on_what_and_how_long(run_dir):
     assert r"- dropped 2 trajectories with an empty step \[empty\_step\]" in text
     assert "| Learning rate | 5e-07 |" in text
     assert "| Last step is a target | no |" in text
-    assert "| 1–4 | 1 x NVIDIA H100 | 62 min |" in text
+    assert "| steps 1–4 | 1 x NVIDIA H100 | 62 min |" in text
     assert "| On training prompts | step 1 | step 4 |\n| --- | ---: | ---: |\n| Reward | 0.100 | 0.400 |" in text
     assert "not finished" not in text and "interrupted" not in text
     assert "Not evaluated on held-out problems." in text
@@ -173,6 +174,28 @@ def test_metadata(run_dir):
     assert r"| Adapter | LORA, rank 4, alpha 8, on k\_proj, q\_proj |" in text
     assert r"| Quantisation in training | load\_in\_4bit=True |" in text
     assert "| Trained parameters | 4,096 of 500,000 |" in text
+
+
+def test_a_merged_model_gets_the_card_of_its_adapter(run_dir, tmp_path):
+    card(run_dir, adapter={"type": "LORA", "rank": 4, "alpha": 8, "modules": "q_proj"}, hub_model_id="me/adapter")
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    text = copy_card(run_dir, merged).read_text()
+    assert "# merged\n" in text and "Its LORA adapter is merged into its weights." in text
+    assert 'model="merged"' in text and "It is a LORA adapter" not in text
+    assert "| Reward | 0.100 | 0.400 |" in text and (merged / "figures" / "training.png").exists()
+    data = metadata_load(merged / "README.md")
+    assert (data["library_name"], data["base_model_relation"]) == ("transformers", "finetune")
+    assert copy_card(tmp_path, merged) is None
+
+
+def test_the_license_is_read_from_the_starting_model_s_card(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "---\nlicense: other\nlicense_name: qwen\nlicense_link: LICENSE\n---\n# Card\n"
+    )
+    assert base_license(str(tmp_path)) == {"license": "other", "license_name": "qwen", "license_link": "LICENSE"}
+    (tmp_path / "none").mkdir()
+    assert base_license(str(tmp_path / "none")) == base_license("no/such-model") == base_license("") == {}
 
 
 def test_a_local_model_and_data_set_are_named_without_links(run_dir):
@@ -261,7 +284,7 @@ def test_parts_of_an_interrupted_run_are_added_up(run_dir):
         {"first_step": 4, "last_step": 4, "seconds": 30.0, "hardware": "1 x L4"},
     ]
     text = card(run_dir, parts=parts)
-    assert "| 2–3 | 1 x T4 | 60 s |\n| 4–4 | 1 x L4 | 30 s |" in text
+    assert "| steps 2–3 | 1 x T4 | 60 s |\n| step 4 | 1 x L4 | 30 s |" in text
     assert "The run was interrupted and continued: 90 s in all" in text
     assert "Of 1 steps the time was not recorded." in text
 

@@ -32,11 +32,15 @@ class PublishingTrainer(ResumableTrainer):
     Attributes:
         dataset_name (`str`, *optional*):
             Hub id or path of the training data, for the cards that TRL writes without asking.
+        first_stage (`str`, *optional*):
+            Output folder of the run that this one continues, if the model's own configuration does not lead there
+            (an adapter that is trained further).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.dataset_name: str | None = None
+        self.first_stage: str | None = None
         # Now, for FSDP will show each process its share only.
         self.num_parameters, self.num_trainable_parameters = count_parameters(self.model)
         self.clock = TrainingClock(describe_hardware(self.accelerator.device, self.accelerator.num_processes))

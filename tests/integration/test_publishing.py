@@ -72,7 +72,7 @@ def test_the_card_comes_with_each_checkpoint(srl_run):
 def test_a_resumed_run_is_told_whole(srl_run):
     folder, _ = srl_run
     card = (folder / "README.md").read_text()
-    assert re.search(r"\| 1–2 \| CPU .* \| [\d.]+ s \|\n\| 3–4 \| CPU .* \| [\d.]+ s \|", card)
+    assert re.search(r"\| steps 1–2 \| CPU .* \| [\d.]+ s \|\n\| steps 3–4 \| CPU .* \| [\d.]+ s \|", card)
     assert "The run was interrupted and continued" in card
     assert "[me/additions](https://huggingface.co/datasets/me/additions)" in card
     assert "| On training prompts | step 1 | step 4 |" in card
@@ -86,7 +86,7 @@ def test_its_code_runs(srl_run, monkeypatch, capsys):
     assert blocks == 2 and printed.strip()
 
 
-def test_the_card_of_a_second_stage(srl_run, expert_trajectories, monkeypatch, capsys):
+def test_the_card_of_a_second_stage(srl_run, format_model, expert_trajectories, monkeypatch, capsys):
     def brevity(completions, **kwargs):
         return [-len(completion[0]["content"]) for completion in completions]
 
@@ -103,6 +103,13 @@ def test_the_card_of_a_second_stage(srl_run, expert_trajectories, monkeypatch, c
     assert {"dynamic-sampling", "srl", "two-stage"} <= set(metadata_load(folder / "README.md")["tags"])
     blocks, printed = run_code(folder, monkeypatch, capsys)
     assert blocks == 3 and printed.strip()
+
+    args.output_dir = str(folder.parent / "other")
+    trainer = DynamicSamplingTrainer(format_model, brevity, args, train_dataset=Dataset.from_list(rows))
+    trainer.first_stage = str(srl_run[0])  # the model's configuration names another folder
+    trainer.create_model_card()
+    card = (folder.parent / "other" / "README.md").read_text()
+    assert "on an expert's steps (srl, from `format-model" in card and "No step was made." in card
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["LoRA", "QLoRA"])

@@ -3,14 +3,16 @@
 `trainer.create_model_card` writes it with each checkpoint; `trl-srl card` writes it again from the run's folder.
 """
 
-from .card import write_card
+from .card import copy_card, write_card
 from .evaluations import read_evaluations
-from .facts import TrainingClock, collect_facts, count_parameters, describe_hardware, write_facts
+from .facts import collect_facts, write_facts
+from .measures import TrainingClock, count_parameters, describe_hardware
 
 
 __all__ = [
     "TrainingClock",
     "collect_facts",
+    "copy_card",
     "count_parameters",
     "describe_hardware",
     "read_evaluations",

@@ -6,6 +6,7 @@ again touches nothing else.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +18,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from ..interruptions import newest_complete
 from ..prompts import SYSTEM_PROMPT
-from ..training_log import Change, Log, by_split, duration, summarize_log
+from ..training_log import Change, Log, by_split, duration, steps_in_words, summarize_log
 from .citations import PACKAGE_CITATION, SRL_CITATION
 from .curves import curve_table, write_curves
-from .evaluations import Evaluation, eval_results, evaluation_tables
-from .facts import read_facts
+from .evaluations import Evaluation, eval_results, evaluation_tables, read_evaluations
+from .facts import FACTS, read_facts, write_facts
 from .markdown import Markdown, code, escape, link, literal, one_line, table
 
 
@@ -54,6 +55,31 @@ def write_card(run_dir: str | Path, evaluations: list[Evaluation]) -> Path:
     _set_metadata(card, facts, eval_results(evaluations, run_dir, facts["hub_model_id"]))
     file.write_text(str(card), encoding="utf-8")
     return file
+
+
+def copy_card(run_dir: str | Path, merged_dir: str | Path) -> Path | None:
+    """
+    Write the card of a run into the folder of the model that its adapter was merged into.
+
+    Args:
+        run_dir (`str` or `Path`):
+            Output folder of the run.
+        merged_dir (`str` or `Path`):
+            Folder of the merged model. It gets the facts as well, so that a second stage that starts from it knows
+            of the first.
+
+    Returns:
+        `Path` or `None`: the card; `None` if the folder is not that of a run of ours.
+    """
+    run_dir, merged_dir = Path(run_dir), Path(merged_dir)
+    if not (run_dir / FACTS).is_file() or not (run_dir / "README.md").is_file():
+        return None
+    facts = read_facts(run_dir) | {"merged": True, "name": merged_dir.absolute().name, "hub_model_id": None}
+    write_facts(facts, merged_dir)
+    shutil.copyfile(run_dir / "README.md", merged_dir / "README.md")
+    state = {"log_history": _read_log(run_dir)}
+    (merged_dir / TRAINER_STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
+    return write_card(merged_dir, read_evaluations(merged_dir))
 
 
 def _read_log(run_dir: Path) -> Log:
@@ -169,10 +195,11 @@ def _settings(facts: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _hardware(facts: dict[str, Any], parent: dict[str, Any] | None) -> Markdown:
     parts = facts["parts"]
-    rows = [[f"{p['first_step']}–{p['last_step']}", p["hardware"], duration(p["seconds"])] for p in parts]
+    steps = [steps_in_words((part["first_step"], part["last_step"])) for part in parts]
+    rows = [[words, part["hardware"], duration(part["seconds"])] for words, part in zip(steps, parts, strict=True)]
     total = sum(part["seconds"] for part in parts)
     recorded = sum(part["last_step"] - part["first_step"] + 1 for part in parts)
-    text = table(["Steps", "Hardware", "Time"], rows) if rows else "No step was made."
+    text = table(["Part", "Hardware", "Time"], rows, numbers=False) if rows else "No step was made."
     notes = ["Wall time of the training loop, with its evaluations and checkpoints."]
     if len(parts) > 1:
         notes.append(
@@ -207,9 +234,10 @@ def _set_metadata(card: ModelCard, facts: dict[str, Any], results: list[Any]) ->
         data[name] = value
     base = facts["base_on_hub"] or parent.get("hub_model_id") or parent.get("base_on_hub")
     data["base_model"] = base
-    data["base_model_relation"] = ("adapter" if facts["adapter"] else "finetune") if base else None
+    is_adapter = bool(facts["adapter"]) and not facts["merged"]
+    data["base_model_relation"] = ("adapter" if is_adapter else "finetune") if base else None
     data["datasets"] = [facts["dataset_on_hub"]] if facts["dataset_on_hub"] else None
-    data["library_name"] = "peft" if facts["adapter"] else "transformers"
+    data["library_name"] = "peft" if is_adapter else "transformers"
     data["pipeline_tag"] = "text-generation"
     tags = ["trl-srl", *(["srl", "two-stage"] if parent.get("method") == "SRL" else [])]
     data["tags"] = sorted({*(data.get("tags") or []), *tags})

@@ -34,7 +34,7 @@ def write_curves(log_history: Log, run_dir: Path) -> str | None:
 
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5 * columns, 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(5 * columns, 3.8 * rows), layout="constrained")
     FigureCanvasAgg(figure)  # no display is needed, and pyplot's global state is left alone
     all_axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (title, curves) in zip(all_axes, panels.items(), strict=False):
@@ -42,7 +42,7 @@ def write_curves(log_history: Log, run_dir: Path) -> str | None:
     for axes in all_axes[len(panels) :]:
         axes.remove()
     (run_dir / PICTURE).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(run_dir / PICTURE, dpi=120)
+    figure.savefig(run_dir / PICTURE, dpi=120, bbox_inches="tight")
     return PICTURE
 
 
@@ -61,7 +61,7 @@ def _draw(axes: Any, title: str, curves: dict[str, str], log_history: Log) -> No
     axes.set(title=title, xlabel="training step")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
 
 
 def curve_table(log_history: Log) -> Markdown | None:

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult
@@ -102,7 +103,11 @@ def evaluation_tables(evaluations: list[Evaluation], run_dir: Path, hub_model_id
         rows = [[name, *(_cell(evaluation.metrics.get(name)) for evaluation in group)] for name in names]
         blocks.append(f"**{KINDS[kind].title}: {where}** ({size:,} {KINDS[kind].unit})\n\n{table(header, rows)}")
         settings = {
-            ", ".join(f"{name} = {value}" for name, value in evaluation.settings.items() if value is not None): None
+            ", ".join(
+                f"{name} = {shorten(one_line(value), 80)}"
+                for name, value in evaluation.settings.items()
+                if value is not None
+            ): None
             for evaluation in group
         }
         blocks += [f"Settings: {escape(text)}." for text in settings if text]
