@@ -11,6 +11,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from markdown_it import MarkdownIt
 
 from trl_srl.cli import main
+from trl_srl.interruptions import mark_complete
 from trl_srl.model_card import TrainingClock, copy_card, read_evaluations, write_card
 from trl_srl.model_card.card import BEGIN, END
 from trl_srl.model_card.facts import base_license, hub_id, public_name, read_facts, started_from, write_facts
@@ -98,9 +99,15 @@ def run_dir(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "README.md").write_text(TRL_CARD)
-    (folder / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
     write_facts(FACTS, folder)
     return folder
+
+
+@pytest.fixture
+def logged(run_dir):
+    """A run with a log, of which a picture is drawn."""
+    (run_dir / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
+    return run_dir
 
 
 def evaluated(run_dir, name="test", **changes):
@@ -114,8 +121,8 @@ def card(run_dir, **facts):
     return write_card(run_dir, read_evaluations(run_dir)).read_text()
 
 
-def test_the_card_says_what_was_trained_on_what_and_how_long(run_dir):
-    text = card(run_dir)
+def test_the_card_says_what_was_trained_on_what_and_how_long(logged):
+    text = card(logged)
     assert (
         "This model was trained from [Qwen/Qwen2.5-0.5B-Instruct](https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct) "
         "by Supervised Reinforcement Learning (SRL) on [me/solutions](https://huggingface.co/datasets/me/solutions)"
@@ -176,11 +183,11 @@ def test_metadata(run_dir):
     assert "| Trained parameters | 4,096 of 500,000 |" in text
 
 
-def test_a_merged_model_gets_the_card_of_its_adapter(run_dir, tmp_path):
-    card(run_dir, adapter={"type": "LORA", "rank": 4, "alpha": 8, "modules": "q_proj"}, hub_model_id="me/adapter")
+def test_a_merged_model_gets_the_card_of_its_adapter(logged, tmp_path):
+    card(logged, adapter={"type": "LORA", "rank": 4, "alpha": 8, "modules": "q_proj"}, hub_model_id="me/adapter")
     merged = tmp_path / "merged"
     merged.mkdir()
-    text = copy_card(run_dir, merged).read_text()
+    text = copy_card(logged, merged).read_text()
     assert "# merged\n" in text and "Its LORA adapter is merged into its weights." in text
     assert 'model="merged"' in text and "It is a LORA adapter" not in text
     assert "| Reward | 0.100 | 0.400 |" in text and (merged / "figures" / "training.png").exists()
@@ -196,6 +203,12 @@ def test_the_license_is_read_from_the_starting_model_s_card(tmp_path):
     assert base_license(str(tmp_path)) == {"license": "other", "license_name": "qwen", "license_link": "LICENSE"}
     (tmp_path / "none").mkdir()
     assert base_license(str(tmp_path / "none")) == base_license("no/such-model") == base_license("") == {}
+
+
+def test_the_repository_is_remembered(run_dir):
+    assert 'model="run"' in card(run_dir)
+    assert 'model="me/model"' in write_card(run_dir, [], "me/model").read_text()
+    assert 'model="me/model"' in write_card(run_dir, []).read_text()
 
 
 def test_a_local_model_and_data_set_are_named_without_links(run_dir):
@@ -260,22 +273,28 @@ def test_a_folder_without_facts_is_refused(tmp_path, capsys):
         read_facts(tmp_path)
 
 
-def test_curves_are_a_picture_beside_the_card(run_dir):
-    assert "![Reward and the other metrics over the training steps](figures/training.png)" in card(run_dir)
-    assert (run_dir / "figures" / "training.png").read_bytes().startswith(b"\x89PNG\r\n")
+def test_curves_are_a_picture_beside_the_card(logged):
+    assert "![Reward and the other metrics over the training steps](figures/training.png)" in card(logged)
+    assert (logged / "figures" / "training.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
-def test_without_matplotlib_they_are_a_table(run_dir, monkeypatch):
+def test_without_matplotlib_they_are_a_table(logged, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
-    text = card(run_dir)
-    assert "figures/" not in text and not (run_dir / "figures").exists()
-    table = "| Step | trained groups | similarity | informative groups |\n| --- | ---: | ---: | ---: |\n"
+    text = card(logged)
+    assert "figures/" not in text and not (logged / "figures").exists()
+    table = "| Step | reward | similarity | informative groups |\n| --- | ---: | ---: | ---: |\n"
     assert table + "| 1 | 0.1 | 0.05 | 1 |\n| 2 | 0.2 | 0.1 | 1 |" in text
 
 
-def test_the_log_of_the_newest_checkpoint_stands_in(run_dir):
-    (run_dir / "trainer_state.json").unlink()
-    assert "## Curves" not in card(run_dir)
+def test_the_log_of_the_newest_complete_checkpoint_stands_in(run_dir):
+    assert "## Curves" not in card(run_dir) and "On training prompts" not in card(run_dir)
+    for step in (2, 10):
+        checkpoint = run_dir / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": LOG[:step]}))
+        mark_complete(checkpoint, {})
+    (run_dir / "checkpoint-10" / "dynamic_sampling.json").unlink()  # cut short
+    assert "| On training prompts | step 1 | step 2 |" in card(run_dir)
 
 
 def test_parts_of_an_interrupted_run_are_added_up(run_dir):
@@ -345,7 +364,6 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_hostile_gets_out_of_its_place(run_dir, text):
-    (run_dir / "trainer_state.json").unlink()
     metrics = {text: {"value": 1.0, "low": 0.5, "high": 1.0}}
     evaluated(run_dir, "other", dataset=text, split=text, model=text, settings={text: text}, metrics=metrics)
     evaluated(run_dir, "own", dataset=text, split=text, settings={text: text}, metrics=metrics)

@@ -157,7 +157,7 @@ def test_the_best_checkpoint_is_named(format_model, expert_trajectories, tmp_pat
     best = trainer.state.best_model_checkpoint.rpartition("/")[2]
     card = (tmp_path / "best" / "README.md").read_text()
     assert f"Its weights are those of {best}, the best by eval\\_held\\_out\\_srl/similarity." in card
-    assert "| On held-out data: held\\_out | step 1 | step 2 |" in card
+    assert "| On evaluation data: held\\_out | step 1 | step 2 |" in card
 
 
 class Listener(TrainerCallback):

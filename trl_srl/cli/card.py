@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     from ..model_card import read_evaluations, write_card
 
     evaluations = read_evaluations(args.run_dir)
-    card = write_card(args.run_dir, evaluations)
+    card = write_card(args.run_dir, evaluations, args.push_to_hub)
     sys.stdout.write(f"wrote {card} with {len(evaluations)} evaluations\n")
     if args.push_to_hub is not None:
         # The Hub's validation of the metadata is part of the commit.

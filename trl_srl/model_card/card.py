@@ -31,7 +31,7 @@ END = "<!-- trl-srl: end -->"
 TRL_PROCEDURE = "\n## Training procedure\n"
 
 
-def write_card(run_dir: str | Path, evaluations: list[Evaluation]) -> Path:
+def write_card(run_dir: str | Path, evaluations: list[Evaluation], hub_model_id: str | None = None) -> Path:
     """
     Write (again) our part of the model card in a run's output folder, its pictures and its metadata.
 
@@ -40,12 +40,17 @@ def write_card(run_dir: str | Path, evaluations: list[Evaluation]) -> Path:
             Output folder with `training_facts.json`, the trainer's state and a `README.md` (TRL's or one of ours).
         evaluations (`list[Evaluation]`):
             What [`read_evaluations`] found.
+        hub_model_id (`str`, *optional*):
+            Where the model is on the Hub, if the run did not push it; remembered among the facts.
 
     Returns:
         `Path`: the card.
     """
     run_dir = Path(run_dir)
     facts, log_history = read_facts(run_dir), _read_log(run_dir)
+    if hub_model_id is not None:
+        facts["hub_model_id"] = hub_model_id
+        write_facts(facts, run_dir)
     file = run_dir / "README.md"
     if not file.is_file():
         raise ValueError(f"{run_dir} has no README.md. trainer.create_model_card() writes it.")
@@ -157,7 +162,7 @@ def _changes(changes: list[Change]) -> Markdown:
     """A table for the training and for each evaluation set."""
     tables = []
     for (split, first, last), group in by_split(changes).items():
-        header = ["On training prompts" if split == "training" else f"On held-out data: {split}", first, last]
+        header = ["On training prompts" if split == "training" else f"On evaluation data: {split}", first, last]
         tables.append(table(header, [[c.title, f"{c.first:.3f}", f"{c.last:.3f}"] for c in group]))
     return Markdown("\n\n".join(tables))
 

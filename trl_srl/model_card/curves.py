@@ -11,7 +11,7 @@ from .markdown import Markdown, table
 PICTURE = "figures/training.png"
 # Title of a panel → key in the log and label of its curves. Rates share an axis, other units have their own.
 PANELS = {
-    "Reward": {"reward": "trained groups", "reward_all_groups": "all sampled groups"},
+    "Reward": {"reward": "reward", "reward_all_groups": "reward of all sampled groups"},
     "Steps": {
         "srl/similarity": "similarity",
         "srl/exact_step_rate": "exact steps",
