@@ -36,7 +36,7 @@ def test_batch_arithmetic(numbers, text):
 def report(bad_format=0.0, truncated=0.0, uninformative=0.0, think_prefilled=False, **texts):
     texts = {"completion": "<think>hm</think>x = 3", "expert_action": "x = 4", "reward": 0.8} | texts
     batch = FirstBatch(bad_format, truncated, uninformative, think_prefilled=think_prefilled, **texts)
-    return diagnose(batch, max_completion_length=256)
+    return str(diagnose(batch, max_completion_length=256))
 
 
 def test_healthy_batch_is_described_without_advice():

@@ -83,8 +83,10 @@ def test_evaluation_data_by_name(format_model, expert_trajectories, srl_args):
         eval_dataset={"small": expert_trajectories.select([0]), "other": expert_trajectories.select([5, 6])},
     )
     trainer.train()
-    assert len(logged(trainer, "eval_srl/similarity")) == 2  # TRL does not put the name into the metrics it adds
-    assert len(logged(trainer, "eval_small_loss")) == len(logged(trainer, "eval_other_loss")) == 1
+    for name in ("loss", "reward", "srl/similarity"):  # the last two are TRL's additions, which it calls eval_…
+        assert len(logged(trainer, f"eval_small_{name}")) == len(logged(trainer, f"eval_other_{name}")) == 1
+    assert not logged(trainer, "eval_srl/similarity")
+    assert "eval_srl/similarity" in trainer.evaluate(trainer.eval_dataset["small"])
 
 
 def test_the_best_checkpoint_can_be_chosen_by_similarity(format_model, expert_trajectories, srl_args):
@@ -220,13 +222,14 @@ def test_the_model_card_tells_of_srl(format_model, expert_trajectories, srl_args
     trainer = SRLTrainer(format_model, srl_args(max_steps=1), expert_trajectories)
     trainer.train()
     trainer.save_model()
-    trainer.create_model_card("my-model")
+    trainer.create_model_card("my-model", tags=["mine"])
     card = Path(trainer.args.output_dir, "README.md").read_text()
     assert "- srl" in card and "- trl" in card
     assert "2510.25992" in card
     assert "80 step rows from 40 problems" in card
-    assert card.count("## Supervised Reinforcement Learning") == 1
-    assert "| Prompts × rollouts for each step | 4 × 4 |" in card
+    assert "# my-model" in card and "- mine" in card
+    assert card.count("Supervised Reinforcement Learning (SRL)") == 1
+    assert "| Prompts x rollouts for each step | 4 x 4 |" in card
     assert "| Step similarity | 0." in card
     trained = AutoModelForCausalLM.from_pretrained(trainer.args.output_dir)
     assert trained.num_parameters() == trainer.model.num_parameters()

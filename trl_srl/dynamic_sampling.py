@@ -21,7 +21,7 @@ from trl.trainer.utils import get_config_model_id
 
 from .config import DynamicSamplingConfig
 from .prompt_stream import PromptStream
-from .resuming import ResumableTrainer
+from .publishing import PublishingTrainer
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import (
     ADVICE,
@@ -33,6 +33,8 @@ from .selection import (
     refill_size,
     select_groups,
 )
+from .terminal import results_table, results_text, show
+from .training_log import duration, summarize_log
 
 
 logger = get_logger(__name__)
@@ -59,7 +61,7 @@ class _Replay(NamedTuple):
     rewards_N_F: torch.Tensor
 
 
-class DynamicSamplingTrainer(ResumableTrainer):
+class DynamicSamplingTrainer(PublishingTrainer):
     r"""
     [`~trl.GRPOTrainer`] with dynamic sampling (section 3 of the SRL paper; known from DAPO).
 
@@ -126,6 +128,7 @@ class DynamicSamplingTrainer(ResumableTrainer):
         self._replay: _Replay | None = None
         self._barren_batches = 0
         self._warned_short = self._warned_infinite = False
+        self._eval_prefix = "eval"
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], after checking that the data fill a batch."""
@@ -133,7 +136,16 @@ class DynamicSamplingTrainer(ResumableTrainer):
         output = super().train(*args, **kwargs)
         if self.state.global_step == 0 and not isinstance(self.train_dataset, Dataset):
             raise ValueError(f"The training stream ended before it filled one batch of {self._batch_size_in_words()}.")
+        self._show_results()
         return output
+
+    def _show_results(self) -> None:
+        """The metrics at the beginning and at the end; not with `disable_tqdm`, which wants no tables either."""
+        changes = summarize_log(self.state.log_history)
+        if changes and self.accelerator.is_main_process and not self.args.disable_tqdm:
+            seconds = sum(part["seconds"] for part in self.clock.parts(self.state.global_step))
+            title = f"Training: {self.state.global_step:,} steps in {duration(seconds)}"
+            show(results_table(changes, title), results_text(changes, title))
 
     def _batch_size_in_words(self) -> str:
         size = self.args.generation_batch_size
@@ -147,6 +159,25 @@ class DynamicSamplingTrainer(ResumableTrainer):
                 "step could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more "
                 "data."
             )
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """
+        As [`~transformers.Trainer.evaluate`]. With a dict of evaluation sets the metrics that TRL adds have the set's
+        name, as the others do: `eval_<name>_reward`.
+        """
+        self._eval_prefix = metric_key_prefix
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self._eval_prefix.startswith("eval_") and not self.model.training:
+            # TRL writes `eval_` before every name, whatever the prefix of the evaluation is.
+            name = self._eval_prefix.removeprefix("eval_")
+            renamed = {f"{name}_{key}": values for key, values in self._metrics["eval"].items()}
+            self._metrics["eval"].clear()
+            self._metrics["eval"].update(renamed)
+        super().log(logs, start_time)
 
     @cached_property
     def _refill_stream(self) -> PromptStream:
@@ -331,9 +362,11 @@ class DynamicSamplingTrainer(ResumableTrainer):
             )
 
     def _checkpoint_state(self) -> dict[str, Any]:
-        stream = self._refill_stream
-        return {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
+        stream, parts = self._refill_stream, self.clock.parts(self.state.global_step)
+        here = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
+        return here | {"parts": parts}
 
     def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
         self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
         self._barren_batches = state["barren_batches"]
+        self.clock.earlier = state.get("parts", [])  # checkpoints of version 0.1.0 have none

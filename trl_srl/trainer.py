@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +13,12 @@ from .config import SRLConfig
 from .doctor import FirstBatch, batch_arithmetic, diagnose
 from .dynamic_sampling import DynamicSamplingTrainer
 from .formatting import format_trajectories
-from .model_card import append_section, srl_section
+from .model_card.citations import SRL_CITATION
 from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_prefilled, render_prompt
 from .rewards import step_similarity_reward
 from .selection import informative_groups
 from .step_rows import FormattingSummary, check_step_rows, is_step_rows
+from .terminal import diagnosis_table, show
 
 
 logger = get_logger(__name__)
@@ -73,14 +73,7 @@ class SRLTrainer(DynamicSamplingTrainer):
     _paper = {
         "title": "Supervised Reinforcement Learning: From Expert Trajectories to Step-wise Reasoning",
         "id": "2510.25992",
-        # docstyle-ignore
-        "citation": """\
-@article{deng2025supervised,
-    title   = {{Supervised Reinforcement Learning: From Expert Trajectories to Step-wise Reasoning}},
-    author  = {Deng, Yihe and Hsu, I-Hung and Yan, Jun and Wang, Zifeng and Han, Rujun and Zhang, Gufeng and Chen, Yanfei and Wang, Wei and Pfister, Tomas and Lee, Chen-Yu},
-    journal = {arXiv preprint arXiv:2510.25992},
-    year    = {2025},
-}""",  # noqa: E501
+        "citation": SRL_CITATION,
     }
     args: SRLConfig
 
@@ -220,7 +213,9 @@ class SRLTrainer(DynamicSamplingTrainer):
             reward=rewards_N_F[0, 0].item(),
             think_prefilled=self._think_prefilled,
         )
-        self.accelerator.print(diagnose(report, self.max_completion_length))
+        if self.accelerator.is_main_process:
+            diagnosis = diagnose(report, self.max_completion_length)
+            show(diagnosis_table(diagnosis), str(diagnosis))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]; says first how many prompts, rollouts and steps there will be."""
@@ -242,11 +237,3 @@ class SRLTrainer(DynamicSamplingTrainer):
         steps_per_epoch = max(passes // args.gradient_accumulation_steps, 1)
         max_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
         return batch_arithmetic(len(self.train_dataset), prompts, self.num_generations, steps_per_epoch, max_steps)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """As in TRL, with a section on what SRL did."""
-        super().create_model_card(*args, **kwargs)
-        if self.is_world_process_zero():
-            model_id = self.hub_model_id or Path(self.args.output_dir).name
-            section = srl_section(self.args, self.state, self.formatting_summary, model_id)
-            append_section(Path(self.args.output_dir, "README.md"), section)

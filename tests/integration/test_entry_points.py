@@ -57,7 +57,9 @@ def test_prepare_train_from_yaml_and_evaluate(tmp_path, prepared, format_model, 
     assert "SRL training data: 70 step rows from 35 problems" in out
     assert "SRL evaluation data: 10 step rows from 5 problems" in out
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
-    assert "Supervised Reinforcement Learning" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "by Supervised Reinforcement Learning (SRL) on `rows` (local data)" in card
+    assert "prepared by trl-srl prepare from 40 rows of solutions.jsonl; dropped: none" in card
 
     completions = tmp_path / "completions.jsonl"
     arguments = ["--model", str(tmp_path / "out"), "--dataset", str(prepared), "--max_completion_length", "16"]

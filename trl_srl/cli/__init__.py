@@ -1,13 +1,20 @@
-"""Command line: `trl-srl prepare | memory | train | …`. One file for each command; heavy imports stay inside."""
+"""Command line: `trl-srl COMMAND`. One file for each command; heavy imports stay inside."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, evaluate, memory, prepare, train
+from . import card, demo, evaluate, memory, prepare, train
 
 
-COMMANDS = {"prepare": prepare, "memory": memory, "train": train, "evaluate": evaluate, "demo": demo}
+COMMANDS = {
+    "prepare": prepare,
+    "memory": memory,
+    "train": train,
+    "evaluate": evaluate,
+    "card": card,
+    "demo": demo,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

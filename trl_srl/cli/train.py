@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     trainer, dataset_name = _make_trainer(["--help"] if "--help_all" in arguments else arguments)
-    args = trainer.args
+    args, trainer.dataset_name = trainer.args, dataset_name
     resume = {"true": True, "false": None}.get(str(args.resume_from_checkpoint).lower(), args.resume_from_checkpoint)
     from ..selection import NothingToLearnError
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.save_model(args.output_dir)
     trainer.accelerator.print(f"Model saved to {args.output_dir}.")
     if args.push_to_hub:
-        trainer.push_to_hub(dataset_name=dataset_name)
+        trainer.push_to_hub()
     if hasattr(trainer, "end"):  # transformers 5.18: finishes the trackers and the process group
         trainer.end()
 

@@ -1,0 +1,75 @@
+"""Tables in a terminal, plain text elsewhere; texts of a model are never markup."""
+
+import pytest
+
+from trl_srl.doctor import FirstBatch, diagnose
+from trl_srl.terminal import diagnosis_table, results_table, results_text, show
+from trl_srl.training_log import Change
+
+
+CHANGES = [
+    Change("training", "Reward", 0.25, 0.5, (1, 6), (55, 60)),
+    Change("small", "Step similarity", 0.125, 0.75, (20, 20), (60, 60)),
+]
+TEXT = """\
+Training: 60 steps
+training, steps 1–6 → steps 55–60:
+  Reward: 0.250 → 0.500
+small, step 20 → step 60:
+  Step similarity: 0.125 → 0.750
+"""
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Rich takes these variables for a terminal of 100 columns that knows no colours."""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def diagnosis(completion="<think>hm</think>x = 3"):
+    return diagnose(FirstBatch(1.0, 0.25, 0.5, completion, "x = 4", -1.0, think_prefilled=False), 256)
+
+
+def test_results_are_plain_text_in_a_pipe(capsys):
+    show(results_table(CHANGES, "Training: 60 steps"), results_text(CHANGES, "Training: 60 steps"))
+    assert capsys.readouterr().out == TEXT
+
+
+def test_results_are_a_table_in_a_terminal(terminal, capsys):
+    show(results_table(CHANGES, "Training: 60 steps"), "plain")
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert cells == [
+        ["training", "", "steps 1–6", "steps 55–60"],
+        ["", "Reward", "0.250", "0.500"],
+        ["small", "", "step 20", "step 60"],
+        ["", "Step similarity", "0.125", "0.750"],
+    ]
+
+
+def test_the_first_batch_is_plain_text_in_a_pipe(capsys):
+    show(diagnosis_table(diagnosis()), str(diagnosis()))
+    assert capsys.readouterr().out == f"{diagnosis()}\n"
+
+
+def test_the_first_batch_is_a_table_in_a_terminal(terminal, capsys):
+    show(diagnosis_table(diagnosis()), "plain")
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert cells[:5] == [
+        ["100%", "of the completions badly formed"],
+        ["25%", "cut off at 256 tokens"],
+        ["50%", "of the groups uninformative"],
+        ["One completion (reward -1.000)", "'<think>hm</think>x = 3'"],
+        ["The expert's step", "'x = 4'"],
+    ]
+    assert cells[5][0] == "What to do"
+    assert " ".join(cell for _, cell in cells[5:]).startswith("Almost no completion follows the format (<think> …")
+
+
+@pytest.mark.parametrize("text", ["[bold]b[/bold] :smile: [/oops]", "\x1b[31mred\x1b]0;title\x07", "a\u202eb"])
+def test_a_model_s_text_is_shown_and_nothing_else(terminal, capsys, text):
+    show(diagnosis_table(diagnosis(text)), "plain")
+    assert repr(text) in capsys.readouterr().out
