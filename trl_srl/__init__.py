@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
     from .evaluation import StepEvaluation, evaluate_steps, generate_steps
+    from .rollouts import read_rollouts
     from .trainer import SRLTrainer
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ _LAZY = {
     "StepEvaluation": "evaluation",
     "evaluate_steps": "evaluation",
     "generate_steps": "evaluation",
+    "read_rollouts": "rollouts",
     "SRLTrainer": "trainer",
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "join_steps",
     "load_rows",
     "parse_completion",
+    "read_rollouts",
     "split_by_problem",
     "split_solutions",
     "split_steps",
