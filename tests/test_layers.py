@@ -29,11 +29,14 @@ LAYERS = {
     "recording": 3,
     "dynamic_sampling": 4,
     "model_card": 4,
+    "run_folder": 3,
+    "report": 6,
+    "plots": 6,
     "evaluation": 4,
     "trainer": 5,
-    "demo": 6,
-    "cli": 7,
-    "__init__": 8,
+    "demo": 7,
+    "cli": 8,
+    "__init__": 9,
 }
 TOUCH_TRL_PRIVATES = {"resuming", "dynamic_sampling", "trainer"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

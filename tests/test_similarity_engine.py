@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trl_srl import similarity, step_similarity
-from trl_srl.matching import Expert, count_matches
+from trl_srl.matching import Expert, count_matches, matching_blocks
 from trl_srl.similarity import MAX_LENGTH, step_similarities
 
 
@@ -44,6 +44,11 @@ def degenerate_pairs():
 
 def difflib_ratio(action, expert, autojunk=False):
     return SequenceMatcher(None, action, expert, autojunk=autojunk).ratio()
+
+
+def difflib_blocks(action, expert):
+    *blocks, _ = SequenceMatcher(None, action, expert, autojunk=False).get_matching_blocks()
+    return blocks
 
 
 def own_ratio(action, expert):
@@ -81,6 +86,13 @@ def test_by_hand(action, expert, matches, path):
     length = len(action) + len(expert)
     assert step_similarity(action, expert) == (2.0 * matches / length if length else 1.0)
     assert count_matches(action, Expert(expert)) == matches
+    assert sum(length for *_, length in matching_blocks(action, Expert(expert))) == matches
+
+
+def test_neighbouring_blocks_are_one():
+    assert matching_blocks("xaaab", Expert("aaab")) == [(1, 0, 4)]
+    assert matching_blocks("ab-cd", Expert("abcd")) == [(0, 0, 2), (3, 2, 2)]
+    assert matching_blocks("", Expert("abc")) == []
 
 
 def random_pair(rng):
@@ -121,6 +133,7 @@ def check(rng, pairs):
         expected = difflib_ratio(action, expert)
         assert step_similarity(action, expert) == expected, (action, expert)
         assert own_ratio(action, expert) == expected, (action, expert)
+        assert matching_blocks(action, Expert(expert)) == difflib_blocks(action, expert), (action, expert)
 
 
 def test_equals_difflib():
@@ -142,6 +155,7 @@ REPEATS = st.lists(st.sampled_from(["ab", "a", "abc", "x"]), max_size=40).map(""
 def test_equals_difflib_on_what_hypothesis_finds(action, expert):
     assert step_similarity(action, expert) == own_ratio(action, expert)
     assert step_similarity(action, expert) == difflib_ratio(action, expert)
+    assert matching_blocks(action, Expert(expert)) == difflib_blocks(action, expert)
 
 
 @settings(max_examples=100, deadline=None)

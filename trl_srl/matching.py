@@ -18,7 +18,7 @@ That makes O(n sqrt(n) log n) steps and O(n log n) memory at the very worst, whe
 """
 
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 
 Window = tuple[int, int, int, int]  # (a0, a1, b0, b1): a[a0:a1] against b[b0:b1]
@@ -120,6 +120,20 @@ def _longest_blocks(
     return k, blocks
 
 
+def _blocks(action: Sequence[Hashable], expert: Expert) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Length and places of the blocks that difflib takes, those of one window and length together."""
+    a_names = expert.read(action)
+    windows = [((0, len(action), 0, len(expert.sequence)), len(action))]
+    while windows:
+        (a0, a1, b0, b1), bound = windows.pop()
+        k, blocks = _longest_blocks(a_names, expert, (a0, a1, b0, b1), min(bound, a1 - a0, b1 - b0))
+        yield k, blocks
+        for i, j in [*blocks, (a1, b1)] if k > 1 else []:
+            if a0 < i and b0 < j:
+                windows.append(((a0, i, b0, j), k - 1))
+            a0, b0 = i + k, j + k
+
+
 def count_matches(action: Sequence[Hashable], expert: Expert) -> int:
     """
     M of 2M/T: the elements in the blocks of `SequenceMatcher(None, action, expert, autojunk=False)`.
@@ -131,15 +145,25 @@ def count_matches(action: Sequence[Hashable], expert: Expert) -> int:
 
     ```
     """
-    a_names = expert.read(action)
-    count = 0
-    windows = [((0, len(action), 0, len(expert.sequence)), len(action))]
-    while windows:
-        (a0, a1, b0, b1), bound = windows.pop()
-        k, blocks = _longest_blocks(a_names, expert, (a0, a1, b0, b1), min(bound, a1 - a0, b1 - b0))
-        count += k * len(blocks)
-        for i, j in [*blocks, (a1, b1)] if k > 1 else []:
-            if a0 < i and b0 < j:
-                windows.append(((a0, i, b0, j), k - 1))
-            a0, b0 = i + k, j + k
-    return count
+    return sum(k * len(blocks) for k, blocks in _blocks(action, expert))
+
+
+def matching_blocks(action: Sequence[Hashable], expert: Expert) -> list[tuple[int, int, int]]:
+    """
+    The blocks themselves, as `SequenceMatcher(None, action, expert, autojunk=False).get_matching_blocks()` gives them
+    without its empty last one: start in `action`, start in the expert's sequence, length.
+
+    ```python
+    >>> from trl_srl.matching import Expert, matching_blocks
+    >>> matching_blocks("the cat sat", Expert("a cat sat down"))
+    [(3, 1, 8)]
+
+    ```
+    """
+    merged: list[tuple[int, int, int]] = []
+    for i, j, k in sorted((i, j, k) for k, blocks in _blocks(action, expert) for i, j in blocks):
+        if merged and (i, j) == (merged[-1][0] + merged[-1][2], merged[-1][1] + merged[-1][2]):
+            merged[-1] = (*merged[-1][:2], merged[-1][2] + k)
+        else:
+            merged.append((i, j, k))
+    return merged

@@ -1,13 +1,16 @@
-"""Command line: `trl-srl prepare | train | evaluate | demo`. One file for each command; heavy imports stay inside."""
+"""Command line: `trl-srl prepare | train | evaluate | report | plot | demo`.
+
+One file for each command; heavy imports stay inside.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, evaluate, prepare, train
+from . import demo, evaluate, prepare, report, train
 
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "demo": demo}
+COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "report": report, "demo": demo}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

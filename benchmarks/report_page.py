@@ -1,0 +1,148 @@
+"""A real run made to be looked at, its report, the pictures of docs/report.md, and how large reports are.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.report_page runs/report docs/images
+
+The demo's tiny model and expert solutions, but few problems for several epochs, with evaluations on the way, so that
+the page has rows to compare; a higher `min_reward_std`, so that dynamic sampling has groups to drop. A run that is
+there already is not made again. Pictures need the package playwright and a Chromium.
+"""
+
+import argparse
+import random
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks.tiny_models import machine
+from trl_srl import SRLConfig, SRLTrainer
+from trl_srl.demo.run import DemoSettings, make_step_rows
+from trl_srl.demo.tiny_model import TinyModelSettings, tiny_model_folder
+from trl_srl.report import write_report
+from trl_srl.rollouts import FOLDER, RolloutLog, ScoredRollout, rollout_row
+
+
+def train(run_dir: Path, max_steps: int) -> None:
+    settings = DemoSettings(num_problems=80, num_held_out=20)
+    tiny = TinyModelSettings()
+    folder = tiny_model_folder(tiny)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = make_step_rows(settings, tokenizer, tiny)
+    args = SRLConfig(
+        output_dir=str(run_dir),
+        max_steps=max_steps,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=128,
+        per_device_eval_batch_size=64,
+        num_generations=8,
+        max_completion_length=settings.max_completion_length,
+        min_reward_std=0.07,
+        eval_strategy="steps",
+        eval_steps=10,
+        eval_on_start=True,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+    )
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    SRLTrainer(model, args, rows["train"], rows["validation"], processing_class=tokenizer).train()
+
+
+def take_pictures(report: Path, images: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 1320, "height": 860}, color_scheme=scheme)
+            page.goto(report.resolve().as_uri())
+            page.wait_for_selector("body[data-ready]")
+            page.emulate_media(reduced_motion="reduce", color_scheme=scheme)
+            for name, place in (("overview", "#main"), ("honest", "#honest"), ("rollouts", "#rollouts")):
+                if place == "#rollouts":
+                    page.select_option("text=Order", "like")
+                    page.get_by_role("button", name="seen again").click()
+                page.evaluate("place => document.querySelector(place).scrollIntoView()", place)
+                page.wait_for_timeout(400)
+                save(page.screenshot(), images / f"report_{name}_{scheme}.png")
+            page.keyboard.press("c")
+            page.evaluate("document.querySelector('#history').scrollIntoView({block: 'end'})")
+            page.wait_for_timeout(400)
+            save(page.screenshot(), images / f"report_compare_{scheme}.png")
+        browser.close()
+
+
+def save(png: bytes, path: Path) -> None:
+    """With a palette of 256 colours, which is a third of the size and looks the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png)
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def made_up_run(run_dir: Path, steps: int, characters: int) -> None:
+    """256 rollouts for each step, of random words: a monologue of so many characters and steps of 200."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(3000)]
+
+    def text(length: int) -> str:
+        return " ".join(rng.choices(words, k=length // 6))[:length].strip()
+
+    log = RolloutLog(run_dir / FOLDER, 0)
+    for step in range(1, steps + 1):
+        rows = []
+        for group in range(32):
+            expert = text(200)
+            prompt = [{"role": "user", "content": f"Problem:\n{text(300)}\n\nSolution so far:\n{text(400)}"}]
+            row = {"prompt": prompt, "expert_action": expert, "problem_id": text(16), "step_index": 0, "num_steps": 2}
+            for _ in range(8):
+                action = expert[: rng.randrange(200)] + text(rng.randint(10, 100))
+                rollout = ScoredRollout(
+                    row, f"<think>{text(characters)}</think>{action}", False, group, 0, 0.5, 0.5, 0.1, "trained"
+                )
+                rows.append(rollout_row(rollout, step=step, split="train", think_prefilled=False))
+        log.add("train", rows)
+        log.save("train")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--max_steps", type=int, default=40)
+    parser.add_argument("--only_train", action="store_true")
+    options = parser.parse_args()
+
+    if not (options.run_dir / FOLDER).exists():
+        train(options.run_dir, options.max_steps)
+    if options.only_train:
+        return
+    made = write_report(options.run_dir, options.run_dir / "report.html")
+    print(f"{made.path}: {made.shown:,} rollouts, {made.size / 1e6:.2f} MB")
+    take_pictures(made.path, options.images)
+    print("\n| rollouts | of them to browse | monologue, characters | files | page | time to make it |")
+    print("|---|---|---|---|---|---|")
+    for steps, characters in ((40, 300), (40, 2000), (400, 300)):
+        folder = options.run_dir / f"made-up-{steps}-{characters}"
+        made_up_run(folder, steps, characters)
+        files = sum(path.stat().st_size for path in (folder / FOLDER).iterdir())
+        since = time.perf_counter()
+        made = write_report(folder, folder / "report.html")
+        print(
+            f"| {made.total:,} | {made.shown:,} | {characters:,} | {files / 1e6:.1f} MB | {made.size / 1e6:.1f} MB "
+            f"| {time.perf_counter() - since:.0f} s |",
+            flush=True,
+        )
+        shutil.rmtree(folder)
+    print(f"\n{machine()}")
+
+
+if __name__ == "__main__":
+    main()
