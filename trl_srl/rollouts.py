@@ -98,7 +98,7 @@ def rollout_row(rollout: ScoredRollout, *, step: int, split: str, think_prefille
         "split": split,
         "group": rollout.group,
         "refill_round": rollout.refill_round,
-        "problem_id": row.get("problem_id"),
+        "problem_id": None if row.get("problem_id") is None else _utf8(str(row["problem_id"])),
         "step_index": row.get("step_index"),
         "num_steps": row.get("num_steps"),
         "prompt": _messages(row["prompt"]),
@@ -124,8 +124,8 @@ def _messages(prompt: str | Sequence[Mapping[str, Any]]) -> list[dict[str, str]]
         return [{"role": "user", "content": _utf8(prompt)}]
     contents = [(message["role"], message.get("content") or "") for message in prompt]
     return [
-        {"role": role, "content": _utf8(content if isinstance(content, str) else json.dumps(content, default=str))}
-        for role, content in contents
+        {"role": _utf8(role), "content": _utf8(text if isinstance(text, str) else json.dumps(text, default=str))}
+        for role, text in contents
     ]
 
 

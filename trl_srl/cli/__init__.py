@@ -7,10 +7,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, evaluate, prepare, report, train
+from . import demo, evaluate, plot, prepare, report, train
 
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "report": report, "demo": demo}
+COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "report": report, "plot": plot, "demo": demo}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
