@@ -67,7 +67,8 @@ def take_pictures(report: Path, images: Path) -> None:
             page.emulate_media(reduced_motion="reduce", color_scheme=scheme)
             for name, place in (("overview", "#main"), ("honest", "#honest"), ("rollouts", "#rollouts")):
                 if place == "#rollouts":
-                    page.select_option("text=Order", "like")
+                    page.locator(".filters").get_by_label("Data").select_option("train")
+                    page.get_by_label("Order").select_option("like")
                     page.get_by_role("button", name="seen again").click()
                 page.evaluate("place => document.querySelector(place).scrollIntoView()", place)
                 page.wait_for_timeout(400)

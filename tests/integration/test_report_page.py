@@ -136,7 +136,7 @@ def test_the_same_row_early_and_late(open_page):
     compared.nth(0).get_by_role("combobox").select_option(index=0)
     assert "similarity 0.800, reward 0.800" in compared.nth(0).text_content()
     page.locator("#history circle").nth(3).click()
-    assert page.get_attribute("#detail", "data-row") != "0"
+    assert page.get_attribute("#detail", "data-row") == "6"  # row 0, where one is, is drawn last
     assert page.locator(".compare").count() == 1  # stays open from rollout to rollout
 
 
@@ -260,7 +260,8 @@ def test_hostile_texts_are_texts(open_page):
         where = {"problem": text, "problem_id": text, "so_far": text, "group": place, "sampling": "trained"}
         rows.append(make_row(f"<think>{text}</think>{text}", text, step=1, **where))
         rows.append(make_row(text, text[::-1], step=2, **where))
-    rows = [row | ({"split": text} if len(text) < 300 else {}) for row, text in zip(rows, HOSTILE * 2, strict=True)]
+    for row, text in zip(rows[::4], HOSTILE[:6], strict=False):
+        row["split"] = text[:60]
     rows += [make_row("<think>a</think>b", text, step=3, group=i) for i, text in enumerate(HOSTILE)]
     log = [{"step": step} | {text[:100]: 1.0 for text in HOSTILE} for step in (1, 2)]
     page = open_page(rows, log=log)
@@ -270,13 +271,12 @@ def test_hostile_texts_are_texts(open_page):
     page.get_by_text("Trainer log:").click()
     page.keyboard.press("Home")
     for _ in range(listed(page)):
-        for details in page.locator("#detail details:not([open]) > summary").all():
-            details.click()
+        page.evaluate("document.querySelectorAll('#detail details').forEach((fold) => { fold.open = true; })")
         page.locator("#detail .text").first.hover()
         page.keyboard.press("j")
     for button in page.locator(".tabs button").all():
         button.click()
-    page.get_by_label("Search").fill("<script>window.ran")
+    page.get_by_label("Search").fill("alert(1)</SCRIPT>")
     assert listed(page) > 0
     assert page.locator(".detail .text").filter(has_text="<script>window.ran = 1; alert(1)</script>").count() > 0
     assert page.locator("script").count() == 2
@@ -289,13 +289,13 @@ def test_the_policy_stops_what_would_get_in(open_page, tmp_path):
     broken = tmp_path / "broken.html"
     intruder = "<script>window.ran = 1</script><img src=https://example.com/x.png onerror='window.ran = 1'>"
     broken.write_text((tmp_path / "report.html").read_text().replace("<noscript>", f"{intruder}<noscript>"))
-    other = page.context.new_page()
-    requests, refused = [], []
-    other.on("request", lambda request: requests.append(request.url))
+    other = page.context.browser.new_page()
+    loaded, refused = [], []
+    other.on("response", lambda response: loaded.append(response.url))
     other.on("console", lambda message: refused.append(message.text))
     other.goto(broken.as_uri())
     other.wait_for_selector("body[data-ready]")
     assert other.evaluate("window.ran") is None
-    assert requests == [broken.as_uri()]
+    assert loaded == [broken.as_uri()]
     assert any("Content Security Policy" in text for text in refused)
     other.close()

@@ -21,10 +21,19 @@ function historyPlot(r, row, rows, go) {
     s("text", { x: 0, y: 12 }, general(high)),
     s("text", { x: 0, y: 68 }, general(low)),
   ]);
+  const beside = new Map(); // those of one step stand beside each other
+  for (const other of rows) {
+    const step = r.get("step", other);
+    beside.set(step, [...(beside.get(step) ?? []), other]);
+  }
+  const shift = (other) => {
+    const those = beside.get(r.get("step", other));
+    return (those.indexOf(other) - (those.length - 1) / 2) * Math.min(9, 280 / beside.size / those.length);
+  };
   const ordered = [...rows].sort((a, b) => (a === row) - (b === row));
   for (const other of ordered) {
     const malformed = r.get("expert_action", other) != null && r.get("action", other) == null;
-    const circle = s("circle", { cx: x(r.get("step", other)), cy: y(height(r, other) ?? 0), r: other === row ? 5 : 4, class: other === row ? "here" : malformed ? "bad" : "" });
+    const circle = s("circle", { cx: x(r.get("step", other)), cy: y(height(r, other) ?? 0), r: other === row ? 5 : 4, class: other === row ? "here" : malformed ? "bad" : "", transform: `translate(${shift(other).toFixed(1)} 0)` });
     circle.append(s("title", {}, `step ${r.get("step", other)}: ${fixed(height(r, other))}`));
     circle.addEventListener("click", () => go(other));
     svg.append(circle);

@@ -111,7 +111,7 @@ function facts(r, row, go) {
     sampling != null && ["Sampling", samplingReason(r, row, group)],
     round > 0 && ["Refill round", round],
     ["Problem id", r.text("problem_id", row) ?? NONE],
-    [`Group of ${group.length}`, groupButtons(r, row, group, go)],
+    group.length > 1 && [`Group of ${group.length}`, groupButtons(r, row, group, go)],
   ];
   return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
