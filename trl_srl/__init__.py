@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
     from .evaluation import StepEvaluation, evaluate_steps, generate_steps
+    from .report import write_report
     from .rollouts import read_rollouts
     from .trainer import SRLTrainer
 
@@ -33,6 +34,7 @@ _LAZY = {
     "evaluate_steps": "evaluation",
     "generate_steps": "evaluation",
     "read_rollouts": "rollouts",
+    "write_report": "report",
     "SRLTrainer": "trainer",
 }
 
@@ -60,6 +62,7 @@ __all__ = [
     "split_steps",
     "step_similarity",
     "step_similarity_reward",
+    "write_report",
 ]
 
 

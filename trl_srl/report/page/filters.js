@@ -36,7 +36,7 @@ function chips(legend, names, pressed, changed) {
 }
 
 class Filters {
-  constructor(rollouts, changed) {
+  constructor(rollouts, changed, reordered) {
     this.rollouts = rollouts;
     this.verdicts = new Set();
     this.sampling = new Set();
@@ -44,7 +44,7 @@ class Filters {
     this.firstStep = steps.reduce((a, b) => Math.min(a, b), Infinity);
     this.lastStep = steps.reduce((a, b) => Math.max(a, b), -Infinity);
     const number = (value) => h("input", { type: "number", min: this.firstStep, max: this.lastStep, value, on: { input: changed } });
-    const select = (options) => h("select", { on: { change: changed } }, Object.entries(options).map(([name, label]) => h("option", { value: name }, label)));
+    const select = (options, change = changed) => h("select", { on: { change } }, Object.entries(options).map(([name, label]) => h("option", { value: name }, label)));
     let waiting = 0;
     const later = () => {
       clearTimeout(waiting);
@@ -54,7 +54,7 @@ class Filters {
     this.from = number(this.firstStep);
     this.to = number(this.lastStep);
     this.split = select({ "": "all data", ...Object.fromEntries([...distinct(rollouts, "split")].map((name) => [name, name])) });
-    this.order = select(Object.fromEntries(Object.entries(ORDERS).map(([name, [label]]) => [name, label])));
+    this.order = select(Object.fromEntries(Object.entries(ORDERS).map(([name, [label]]) => [name, label])), reordered);
     this.again = h("button", { type: "button", "aria-pressed": "false", title: "Rows that were sampled at more than one step" }, "seen again");
     this.again.addEventListener("click", () => {
       this.again.setAttribute("aria-pressed", String(this.again.getAttribute("aria-pressed") !== "true"));

@@ -82,12 +82,25 @@ class RolloutList {
         style: { top: `${place * ITEM_HEIGHT}px` },
         on: { click: () => this.select(place) },
       },
-      h("span", { class: "what" }, excerpt(r.text("action", row) ?? r.text("completion", row)) || "(empty)"),
-      similarity == null
-        ? h("span", { class: verdict === "none" ? "value" : "value none" }, fixed(r.get("reward", row)))
-        : h("span", { class: "value" }, fixed(similarity)),
-      h("span", { class: "where" }, `step ${r.get("step", row)} · ${index == null ? "" : `${index + 1}/${steps} · `}${excerpt(r.prompt(row).problem, 90)}`),
-      h("span", {}, h("span", { class: `badge ${verdict}` }, VERDICTS[verdict]), " ", sampling && sampling !== "trained" && h("span", { class: `badge ${sampling}` }, SAMPLING[sampling])),
+      h(
+        "span",
+        {},
+        h("span", { class: "what" }, excerpt(r.text("action", row) ?? r.text("completion", row)) || "(empty)"),
+        similarity == null
+          ? h("span", { class: verdict === "none" ? "value" : "value none" }, fixed(r.get("reward", row)))
+          : h("span", { class: "value" }, fixed(similarity)),
+      ),
+      h(
+        "span",
+        {},
+        h("span", { class: "where" }, `step ${r.get("step", row)} · ${index == null ? "" : `${index + 1}/${steps} · `}${excerpt(r.prompt(row).problem, 90)}`),
+        h(
+          "span",
+          { class: "badges" },
+          verdict !== "well_formed" && h("span", { class: `badge ${verdict}` }, VERDICTS[verdict]),
+          sampling && sampling !== "trained" && h("span", { class: `badge ${sampling}` }, SAMPLING[sampling]),
+        ),
+      ),
     );
   }
 }

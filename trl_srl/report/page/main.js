@@ -9,14 +9,15 @@ class Browser {
     this.counted = h("p", { class: "count", role: "status" });
     this.detail = h("article", { class: "detail panel", id: "detail", tabindex: "-1", "aria-live": "polite" });
     this.list = new RolloutList(rollouts, (row) => this.show(row));
-    this.filters = new Filters(rollouts, () => this.filter());
+    this.filters = new Filters(rollouts, () => this.filter(), () => this.filter(null));
     this.filter();
   }
 
-  filter() {
+  /** List what passes the filters, with the selected rollout in sight, or from the top for null. */
+  filter(row = this.row) {
     const rows = this.filters.apply();
     this.counted.textContent = `${count(rows.length)} of ${count(this.rollouts.length)} rollouts`;
-    this.list.show(rows, this.row);
+    this.list.show(rows, row);
   }
 
   show(row) {
