@@ -189,10 +189,12 @@ def test_nothing_sticks_out(open_page, width):
 
 
 def test_a_run_without_rollouts_and_one_without_a_log(open_page, tmp_path):
-    page = open_page([], log=[{"step": step, "loss": 1.0} for step in (1, 2)])
+    page = open_page([], log=[{"step": step, "loss": 1.0, "lr": step} for step in (1, 2)])
     assert "The run has no rollouts files" in page.text_content("#rollouts")
     page.keyboard.press("j")
-    assert page.locator("#log").count() == 1
+    page.get_by_text("Trainer log: 2 series").click()
+    assert page.locator("#log figure").count() == 1
+    assert "The same throughout: loss 1." in page.text_content("#log")
 
 
 def test_rlvr(open_page):

@@ -121,11 +121,12 @@ function detail(r, row, go) {
   const sampling = r.get("sampling", row);
   const index = r.get("step_index", row);
   const where = index == null ? "" : ` · step ${index + 1} of ${r.get("num_steps", row)} in its solution`;
+  const when = r.get("split", row) === "train" ? "Training step" : "After training step";
   return [
     h(
       "div",
       { class: "detail-head" },
-      h("h3", {}, `Training step ${r.get("step", row)}${where}`),
+      h("h3", {}, `${when} ${r.get("step", row)}${where}`),
       h("span", { class: "badge" }, r.get("split", row)),
       h("span", { class: `badge ${verdict}` }, VERDICTS[verdict]),
       sampling && h("span", { class: `badge ${sampling}` }, SAMPLING[sampling]),

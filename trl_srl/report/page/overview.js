@@ -165,8 +165,12 @@ function overview(data) {
   const learned = h("div");
   const failures = h("div");
   const honest = h("div");
+  const lead = h("p", { class: "lead" });
+  const steps = ({ from, to }) => (from === to ? `step ${from}` : `steps ${from}–${to}`);
   function show(name) {
     const split = data.splits.find((other) => other.name === name);
+    const { first, last } = split.ends;
+    lead.textContent = `Large numbers are means over the end (${steps(last)}), small ones over the beginning (${steps(first)}). Malformed completions count as 0.`;
     learned.replaceChildren(tiles(split.ends), curveCharts(data.curves[name]));
     honest.replaceChildren(findingsList(split.findings));
     const sampled = name === "train" && Object.keys(data.counts.sampling).length > 0;
@@ -181,14 +185,12 @@ function overview(data) {
     );
   }
   if (!data.splits.length) return [];
-  const ends = data.splits[0].ends;
-  const steps = ({ from, to }) => (from === to ? `step ${from}` : `steps ${from}–${to}`);
   return [
     h(
       "section",
       { id: "learned", class: "wrap" },
       h("h2", {}, "What it learned"),
-      h("p", { class: "lead" }, `Large numbers are means over the last tenth of the run (${steps(ends.last)} of training), small ones over the first (${steps(ends.first)}). Malformed completions count as 0.`),
+      lead,
       splitTabs(data.splits, show) ?? show(data.splits[0].name),
       learned,
     ),
@@ -212,14 +214,22 @@ function overview(data) {
 function trainerLog(log) {
   const names = Object.keys(log);
   if (!names.length) return null;
+  const moving = names.filter((name) => new Set(log[name][1]).size > 1);
+  const still = names.filter((name) => !moving.includes(name)).map((name) => `${name} ${general(log[name][1][0])}`);
   const charts = h("div", { class: "charts" });
   const fill = () => {
     if (charts.childElementCount) return;
-    append(charts, names.map((name) => lineChart({ title: name, small: true, unit: general, series: [{ name: "", xs: log[name][0], ys: log[name][1] }] })));
+    append(charts, moving.map((name) => lineChart({ title: name, small: true, unit: general, series: [{ name: "", xs: log[name][0], ys: log[name][1] }] })));
   };
   return h(
     "section",
     { id: "log", class: "wrap" },
-    h("details", { class: "log", on: { toggle: fill } }, h("summary", {}, `Trainer log: ${names.length} series`), charts),
+    h(
+      "details",
+      { class: "log", on: { toggle: fill } },
+      h("summary", {}, `Trainer log: ${names.length} series`),
+      charts,
+      still.length > 0 && h("p", { class: "muted" }, `The same throughout: ${still.join(", ")}.`),
+    ),
   );
 }
