@@ -75,6 +75,16 @@ def test_the_ends_are_tenths():
     assert (ends["first"]["similarity"], ends["last"]["similarity"]) == (0, 1)
 
 
+def test_long_curves_are_means_of_neighbours():
+    statistics = RunStatistics()
+    row = make_row("<think></think>x = 4")
+    statistics.add(row | {"step": step, "reward": float(step % 2)} for step in range(1, 2002))
+    curve = statistics.curves()["train"]
+    assert curve["step"] == [*range(3, 2002, 3)]
+    assert curve["rows"] == [3] * 667
+    assert curve["reward"][:2] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]  # of steps 1, 2, 3 and 4, 5, 6
+
+
 BASE = {
     "similarity": 0.4,
     "similarity_well_formed": 0.5,

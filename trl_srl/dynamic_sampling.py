@@ -313,7 +313,10 @@ class DynamicSamplingTrainer(RecordingTrainer):
     def _sampled_by_trl(self, inputs: list[dict[str, Any]]) -> Sampling:
         """A batch that TRL generated and scored: in evaluation, or without dynamic sampling."""
         if self._scored is None:
-            raise RuntimeError("TRL finished a batch without scoring it: _calculate_rewards was not called.")
+            raise RuntimeError(
+                "A batch was finished without this class's _calculate_rewards, so its rewards are not known here. "
+                "Call it with super(), or set save_rollouts=False."
+            )
         (completion_ids, rewards_N_F, extra), self._scored = self._scored, None
         first = self.accelerator.process_index * len(inputs)
         rollouts = {

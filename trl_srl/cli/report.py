@@ -16,7 +16,6 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument(
         "--max_rollouts",
         type=int,
-        default=10_000,
         help="rollouts to browse at most; of more, whole groups at equal distances are taken (default: 10000)",
     )
 
@@ -24,7 +23,8 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 def run(args: argparse.Namespace) -> None:
     from ..report import write_report
 
-    report = write_report(args.run_dir, args.output, max_rollouts=args.max_rollouts)
+    limit = {} if args.max_rollouts is None else {"max_rollouts": args.max_rollouts}
+    report = write_report(args.run_dir, args.output, **limit)
     left_out = f" of {report.total:,}; the others are in the curves only" if report.shown < report.total else ""
     sys.stdout.write(
         f"wrote {report.path} ({report.size / 1e6:.1f} MB): {report.shown:,} rollouts to browse{left_out}\n"

@@ -9,7 +9,7 @@ from ..run_folder import RunFolder, find_run
 from .embedding import embed
 from .findings import find
 from .rows import PackedRollouts, choose_groups
-from .statistics import RunStatistics
+from .statistics import RunStatistics, in_points
 
 
 DEFAULT_MAX_ROLLOUTS = 10_000
@@ -104,11 +104,16 @@ def report_data(run: RunFolder, title: str, max_rollouts: int) -> dict[str, Any]
 
 def _log_series(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
     """Every number of the trainer's log: name → [steps, values]."""
-    series: dict[str, list[list[float]]] = {}
+    series: dict[str, list[tuple[int, float]]] = {}
     for entry in log:
         for name, value in entry.items():
             if name not in _STEP_KEYS and isinstance(value, (int, float)) and "step" in entry:
-                steps, values = series.setdefault(name, [[], []])
-                steps.append(entry["step"])
-                values.append(value)
-    return {name: points for name, points in sorted(series.items()) if len(points[0]) > 1}
+                series.setdefault(name, []).append((entry["step"], value))
+    return {
+        name: [
+            [points[-1][0] for points in in_points(logged)],
+            [sum(value for _, value in points) / len(points) for points in in_points(logged)],
+        ]
+        for name, logged in sorted(series.items())
+        if len(logged) > 1
+    }

@@ -5,8 +5,11 @@ completions leaves them out.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+
+T = TypeVar("T")
 
 
 # Means of these are shown; each is a pair of a sum and a count.
@@ -23,6 +26,15 @@ RATES = (
     "monologue_length",
 )
 INFORMATIVE = ("trained", "surplus")  # what dynamic sampling can train on
+
+
+MAX_POINTS = 1000  # of a curve
+
+
+def in_points(values: Sequence[T]) -> list[Sequence[T]]:
+    """Neighbours that make one point of a curve: at most `MAX_POINTS` of them, equally large but for the last."""
+    size = -(-len(values) // MAX_POINTS) or 1
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 class Means:
@@ -110,23 +122,30 @@ class RunStatistics:
         return total
 
     def curves(self) -> dict[str, dict[str, list]]:
-        """split → name → a value for each step, `step` among them."""
+        """
+        split → name → a value for each step, `step` among them. Of more than `MAX_POINTS` steps several are one point,
+        their mean, named after the last.
+        """
         curves: dict[str, dict[str, list]] = {}
         for split in self.splits():
             by_step: dict[int, Means] = defaultdict(Means)
             for (found, step, _), means in self._means.items():
                 if found == split:
                     by_step[step].merge(means)
-            steps = sorted(by_step)
-            curve: dict[str, list] = {"step": steps, "rows": [by_step[step].rows for step in steps]}
-            curve |= {name: [by_step[step].mean(name) for step in steps] for name in RATES}
-            curve["acceptance"] = [self._acceptance(split, step) for step in steps]
+            points = in_points(sorted(by_step))
+            merged = [Means() for _ in points]
+            for steps, means in zip(points, merged, strict=True):
+                for step in steps:
+                    means.merge(by_step[step])
+            curve: dict[str, list] = {"step": [steps[-1] for steps in points], "rows": [m.rows for m in merged]}
+            curve |= {name: [means.mean(name) for means in merged] for name in RATES}
+            curve["acceptance"] = [self._acceptance(split, steps) for steps in points]
             curves[split] = {name: values for name, values in curve.items() if any(v is not None for v in values)}
         return curves
 
-    def _acceptance(self, split: str, step: int) -> float | None:
-        groups = self._groups.get((split, step))
-        return sum(sampling in INFORMATIVE for sampling in groups.values()) / len(groups) if groups else None
+    def _acceptance(self, split: str, steps: Sequence[int]) -> float | None:
+        groups = [sampling for step in steps for sampling in self._groups.get((split, step), {}).values()]
+        return sum(sampling in INFORMATIVE for sampling in groups) / len(groups) if groups else None
 
     def ends(self, split: str) -> dict[str, dict[str, Any]]:
         """The first and the last tenth of a split's steps (at least one step each), as means over their rollouts."""

@@ -57,7 +57,7 @@ function lineChart({ title, series, unit = fixed, domain = null, small = false }
   const svg = s("svg", { role: "img", tabindex: "0", "aria-label": `${title}. ${ends.join(". ")}.` });
   figure.append(svg);
   const allX = series.flatMap(({ xs }) => xs);
-  const allY = series.flatMap(({ ys }) => ys.filter((value) => value != null));
+  const allY = series.flatMap(({ ys }) => ys.filter((value) => value != null)); // a thousand points each at most
   const [x0, x1] = [Math.min(...allX), Math.max(...allX)];
   let [y0, y1] = domain ?? [Math.min(...allY), Math.max(...allY)];
   if (y0 === y1) [y0, y1] = [y0 - Math.abs(y0 || 1) / 2, y1 + Math.abs(y1 || 1) / 2];

@@ -7,7 +7,7 @@ class Browser {
     this.row = null;
     if (this.empty) return;
     this.counted = h("p", { class: "count", role: "status" });
-    this.detail = h("article", { class: "detail panel", id: "detail", tabindex: "-1", "aria-live": "polite" });
+    this.detail = h("article", { class: "detail panel", id: "detail", tabindex: "-1", "aria-label": "The rollout" });
     this.list = new RolloutList(rollouts, (row) => this.show(row));
     this.filters = new Filters(rollouts, () => this.filter(), () => this.filter(null));
     this.filter();
