@@ -56,12 +56,15 @@ def train(run_dir: Path, max_steps: int) -> None:
     SRLTrainer(model, args, rows["train"], rows["validation"], processing_class=tokenizer).train()
 
 
+PICTURES = {"light": ("overview", "rollouts"), "dark": ("overview", "honest", "compare")}
+
+
 def take_pictures(report: Path, images: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for scheme in ("light", "dark"):
+        for scheme, names in PICTURES.items():
             page = browser.new_page(viewport={"width": 1320, "height": 860}, color_scheme=scheme)
             page.goto(report.resolve().as_uri())
             page.wait_for_selector("body[data-ready]")
@@ -73,11 +76,13 @@ def take_pictures(report: Path, images: Path) -> None:
                     page.get_by_role("button", name="seen again").click()
                 page.evaluate("place => document.querySelector(place).scrollIntoView()", place)
                 page.wait_for_timeout(400)
-                save(page.screenshot(), images / f"report_{name}_{scheme}.png")
+                if name in names:
+                    save(page.screenshot(), images / f"report_{name}_{scheme}.png")
             page.keyboard.press("c")
             page.evaluate("document.querySelector('#history').scrollIntoView({block: 'end'})")
             page.wait_for_timeout(400)
-            save(page.screenshot(), images / f"report_compare_{scheme}.png")
+            if "compare" in names:
+                save(page.screenshot(), images / f"report_compare_{scheme}.png")
         browser.close()
 
 

@@ -166,6 +166,24 @@ def test_keys(open_page):
     assert not page.locator("#help").is_visible()
 
 
+def test_in_a_notebook(chromium, tmp_path):
+    report = write_report(write_run(tmp_path / "run", a_run()), tmp_path / "report.html")
+    page = chromium.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text))
+    page.set_content(f"<!doctype html><p>a cell</p>{report._repr_html_()}")
+    frame = page.frame_locator("iframe")
+    frame.locator("body[data-ready]").wait_for()
+    frame.get_by_role("button", name="bad format").click()
+    assert frame.locator(".item").count() == 1
+    frame.locator("#help-open").click()
+    frame.locator("#help-close").click()
+    assert not frame.locator("#help").is_visible()
+    page.close()
+    assert errors == []
+
+
 def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 

@@ -1,5 +1,6 @@
 """`write_report`: the run's files → one HTML page."""
 
+import html
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,20 @@ _STEP_KEYS = ("step", "epoch")
 
 
 class Report(NamedTuple):
-    """What [`write_report`] wrote: where, how large (bytes), and how many of the rollouts can be browsed."""
+    """
+    What [`write_report`] wrote: where, how large (bytes), and how many of the rollouts can be browsed. A notebook shows
+    the page itself.
+    """
 
     path: Path
     size: int
     shown: int
     total: int
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        # Scripts may run in the frame, but it has no part in the notebook around it.
+        return f'<iframe srcdoc="{page}" sandbox="allow-scripts" width="100%" height="800" frameborder="0"></iframe>'
 
 
 def write_report(
@@ -43,7 +52,7 @@ def write_report(
             How many rollouts can be browsed at most. Of more, whole groups at equal distances are taken.
 
     Returns:
-        [`Report`].
+        [`Report`]: as the last expression of a notebook's cell it shows the page.
 
     Raises:
         `FileNotFoundError`: when the folder holds no run.

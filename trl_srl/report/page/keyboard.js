@@ -3,6 +3,7 @@
 function startKeyboard(browser) {
   const help = find("help");
   find("help-open").addEventListener("click", () => help.showModal());
+  find("help-close").addEventListener("click", () => help.close());
   const keys = {
     j: () => browser.list.select(browser.list.place + 1),
     k: () => browser.list.select(browser.list.place - 1),
