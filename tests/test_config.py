@@ -73,7 +73,14 @@ def test_configs_are_grpo_configs(make_config):
 
 def test_dynamic_sampling_alone_changes_no_default_of_trl(make_config):
     ours, trls = make_config(DynamicSamplingConfig), make_config(GRPOConfig)
-    added = {"dynamic_sampling", "min_reward_std", "max_refill_rounds", "refill_fallback", "refill_patience"}
+    added = {
+        "dynamic_sampling",
+        "min_reward_std",
+        "max_refill_rounds",
+        "refill_fallback",
+        "refill_patience",
+        "save_rollouts",
+    }
     times = {"logging_dir", "run_name"}
     names = set(GRPOConfig.__dataclass_fields__) - times
     assert set(DynamicSamplingConfig.__dataclass_fields__) - set(GRPOConfig.__dataclass_fields__) == added

@@ -36,17 +36,87 @@ LAYERS = {
     "selection": 2,
     "seams": 2,
     "prompt_stream": 2,
-    "interruptions": 2,
+    "interruptions": 1,
+    "rollouts": 2,
     "config": 3,
     "memory": 3,
-    "resuming": 3,
+    "resuming": 2,
     "training_log": 2,
     "terminal": 3,
-    "model_card": 3,
+    "model_card": 4,
     "publishing": 4,
-    "dynamic_sampling": 5,
+    "dynamic_sampling": 4,
     "evaluation": 4,
-    "trainer": 6,
+    "trainer": 5,
     "demo": 7,
     "cli": 8,
     "__init__": 9,
+    "recording": 3,
+    "run_folder": 3,
+    "report": 6,
+    "plots": 6,
+}
+TOUCH_TRL_PRIVATES = {"resuming", "dynamic_sampling", "trainer"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    """Rooms of the package that a file imports at run time (what stands under TYPE_CHECKING is for types only)."""
+    tree = ast.parse(path.read_text())
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (name.partition(".")[0] for name in names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trl_srl."):
+            yield node.module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downward(path):
+    for imported in imported_rooms(path):
+        if imported not in ("__version__", room(path)):
+            assert LAYERS[imported] < LAYERS[room(path)], f"{room(path)} imports {imported}"
+
+
+def test_every_module_has_a_layer():
+    assert {room(path) for path in MODULES} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_trl_s_underscore_names_stay_in_three_files(path):
+    """Elsewhere an underscore name is one of `self`, of the module, or NamedTuple's documented `_asdict`."""
+    if room(path) in TOUCH_TRL_PRIVATES:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = ast.unparse(node.value)
+            assert owner in ("self", "cls") or node.attr in ("_asdict", "_SubParsersAction"), (owner, node.attr)
+
+
+@pytest.mark.parametrize("module", ["trl_srl", "trl_srl.rewards", "trl_srl.formatting", "trl_srl.cli"])
+def test_light_modules_import_no_torch(module):
+    code = f"import sys, {module}; print({{'torch', 'trl', 'transformers', 'datasets'}} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_the_command_line_s_help_imports_little():
+    """What keeps `trl-srl --help` quick (benchmarks/overhead.py times it): the commands bring the heavy packages."""
+    code = (
+        "import sys\n"
+        "from trl_srl.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('\\n', len(sys.modules), *sorted({m.partition('.')[0] for m in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, *packages = done.stdout.splitlines()[-1].split()
+    assert "usage: trl-srl" in done.stdout
+    assert not {"torch", "trl", "transformers", "datasets", "numpy", "accelerate", "pandas"} & set(packages)
+    assert int(count) < 250  # 124 with Python 3.11; PyTorch alone brings more than a thousand

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trl_srl import matching, similarity, step_similarity
-from trl_srl.matching import Expert, count_matches
+from trl_srl.matching import Expert, count_matches, matching_blocks
 from trl_srl.similarity import MAX_LENGTH, step_similarities
 
 
@@ -55,6 +55,11 @@ def own_matches(action, expert):
             patch.setattr(matching, "_SEARCHED", searched)
             counts.add(count_matches(text, Expert(expert)))
     return counts
+
+
+def difflib_blocks(action, expert):
+    *blocks, _ = SequenceMatcher(None, action, expert, autojunk=False).get_matching_blocks()
+    return blocks
 
 
 def own_ratios(action, expert):
@@ -118,6 +123,12 @@ def test_a_search_that_does_not_come_forward_is_given_up():
     assert own_ratios(a, b) == {difflib_ratio(a, b)}
 
 
+def test_neighbouring_blocks_are_one():
+    assert matching_blocks("xaaab", Expert("aaab")) == [(1, 0, 4)]
+    assert matching_blocks("ab-cd", Expert("abcd")) == [(0, 0, 2), (3, 2, 2)]
+    assert matching_blocks("", Expert("abc")) == []
+
+
 def random_pair(rng):
     """A pair of one of the kinds that go wrong in different ways."""
     kind = rng.randrange(8)
@@ -156,6 +167,7 @@ def check(rng, pairs):
         expected = difflib_ratio(action, expert)
         assert step_similarity(action, expert) == expected, (action, expert)
         assert own_ratios(action, expert) == {expected}, (action, expert)
+        assert matching_blocks(action, Expert(expert)) == difflib_blocks(action, expert), (action, expert)
 
 
 def test_equals_difflib():
@@ -178,6 +190,7 @@ def test_equals_difflib_on_what_hypothesis_finds(action, expert):
     expected = difflib_ratio(action, expert)
     assert step_similarity(action, expert) == expected
     assert own_ratios(action, expert) == {expected}
+    assert matching_blocks(action, Expert(expert)) == difflib_blocks(action, expert)
 
 
 @settings(max_examples=100, deadline=None)

@@ -30,6 +30,9 @@ class DynamicSamplingConfig(GRPOConfig):
             `"replace"`: informative groups again. `"error"`: stop.
         refill_patience (`int`, *optional*, defaults to `10`):
             Stop with an explanation after so many batches in a row without one informative group.
+        save_rollouts (`bool`, *optional*, defaults to `True`):
+            Whether to write every rollout, trained on or not, to `<output_dir>/rollouts`, for [`read_rollouts`] and
+            `trl-srl report`. Turn it off for data that must not be written down, or to save the disk.
     """
 
     dynamic_sampling: bool = field(
@@ -53,6 +56,10 @@ class DynamicSamplingConfig(GRPOConfig):
     refill_patience: int = field(
         default=10,
         metadata={"help": "Stop after so many batches in a row without one informative group."},
+    )
+    save_rollouts: bool = field(
+        default=True,
+        metadata={"help": "Whether to write every rollout to output_dir/rollouts, for `trl-srl report`."},
     )
 
     def __post_init__(self) -> None:

@@ -21,16 +21,18 @@ from trl.trainer.utils import get_config_model_id
 
 from .config import DynamicSamplingConfig
 from .prompt_stream import PromptStream
-from .publishing import PublishingTrainer
+from .recording import RecordingTrainer, Rollout, Sampling
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import (
     ADVICE,
     DROPPED_BECAUSE,
+    TRAINED,
     NothingToLearnError,
     Sampled,
     Selection,
     group_std,
     refill_size,
+    sampling_of_groups,
     select_groups,
 )
 from .terminal import results_table, results_text, show
@@ -43,17 +45,6 @@ logger = get_logger(__name__)
 LOSSES_PER_ROW = ("grpo", "sapo", "dr_grpo", "luspo")
 
 
-class Rollout(NamedTuple):
-    """One scored completion with the row it answers, as it travels between processes."""
-
-    row: dict[str, Any]
-    prompt_ids: list[int]
-    completion_ids: list[int]
-    completion: Any
-    logprobs: list[float] | None
-    extra: dict[str, Any]
-
-
 class _Replay(NamedTuple):
     """What `_generate` (local) and `_calculate_rewards` (of all processes) return while TRL finishes the batch."""
 
@@ -61,7 +52,7 @@ class _Replay(NamedTuple):
     rewards_N_F: torch.Tensor
 
 
-class DynamicSamplingTrainer(PublishingTrainer):
+class DynamicSamplingTrainer(RecordingTrainer):
     r"""
     [`~trl.GRPOTrainer`] with dynamic sampling (section 3 of the SRL paper; known from DAPO).
 
@@ -126,6 +117,7 @@ class DynamicSamplingTrainer(PublishingTrainer):
         super().__init__(model, reward_funcs, args=args, **kwargs)
         check_trl_attributes(self)
         self._replay: _Replay | None = None
+        self._scored: tuple | None = None  # completion ids, rewards and extra columns of a batch that is TRL's own
         self._barren_batches = 0
         self._warned_short = self._warned_infinite = False
         self._eval_prefix = "eval"
@@ -210,13 +202,27 @@ class DynamicSamplingTrainer(PublishingTrainer):
                     "are left out, as if every reward function had returned None. This is said once."
                 )
             rewards_N_F = rewards_N_F.masked_fill(infinite.any(1, keepdim=True), torch.nan)
+        self._scored = (completion_ids_list, rewards_N_F, self._extra_columns(len(inputs)))
         return rewards_N_F
+
+    def _extra_columns(self, rows: int) -> dict[str, list]:
+        """What reward functions logged for each of `rows` rollouts."""
+        return {name: list(values) for name, values in self._pending_extra_logs.items() if len(values) == rows}
+
+    def _weigh(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
+        """The reward of each rollout, shape (N,), as TRL weighs the functions: NaN if none gave a number."""
+        rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
+        rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
+        return rewards_N
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not (self.model.training and self.args.dynamic_sampling):
-            return super()._generate_and_score_completions(inputs)
+            output = super()._generate_and_score_completions(inputs)
+            if self.args.save_rollouts:
+                self._record(self._sampled_by_trl(inputs), output["advantages"])
+            return output
         local_rows = len(inputs)
-        rollouts, rewards_N_F, num_masked = self._sample_batch(inputs)
+        rollouts, rewards_N_F, num_masked, sampling = self._sample_batch(inputs)
         self._replay = _Replay(
             generated=(
                 [rollout.prompt_ids for rollout in rollouts],
@@ -242,26 +248,29 @@ class DynamicSamplingTrainer(PublishingTrainer):
             output["num_items_in_batch"] = self.accelerator.gather(output["completion_mask"].sum()).sum()
             if self.loss_type in LOSSES_PER_ROW and num_masked < len(rewards_N_F):
                 output["loss_weight"] = torch.tensor(len(rewards_N_F) / (len(rewards_N_F) - num_masked))
+        if self.args.save_rollouts:
+            self._record(sampling, output["advantages"])
         return output
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         return super().compute_loss(model, inputs, *args, **kwargs) * inputs.get("loss_weight", 1)
 
-    def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, int]:
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, int, Sampling]:
         """
         Sample until the batch is full of informative groups, or rounds run out.
 
         Returns this process's rollouts, the rewards of all processes in the same order (NaN, which TRL leaves out of
-        every statistic, where a group is masked), and the number of masked rollouts at the end.
+        every statistic, where a group is masked), the number of masked rollouts at the end, and what to write down.
         """
         args, num_generations = self.args, self.num_generations
         world, rank, local_rows = self.accelerator.num_processes, self.accelerator.process_index, len(inputs)
         batch = local_rows * world // num_generations
         made_here: dict[int, Rollout] = {}  # by place among everything sampled
         metrics: dict[str, list[float]] = defaultdict(list)
-        sampled, rounds = None, 0
+        sampled, rounds, round_starts = None, 0, []
         while True:
-            place = (0 if sampled is None else len(sampled.rewards_N_F)) + rank * len(inputs)
+            round_starts.append(0 if sampled is None else len(sampled.rewards_N_F))
+            place = round_starts[-1] + rank * len(inputs)
             rollouts, scored = self._sample_round(inputs)
             made_here |= {place + i: rollout for i, rollout in enumerate(rollouts)}
             for name, values in self._pending_metrics.items():
@@ -283,7 +292,8 @@ class DynamicSamplingTrainer(PublishingTrainer):
         places = [group * num_generations + i for group in selection.groups for i in range(num_generations)]
         wanted = set(places)
         shipped = dict(gather_object([item for item in made_here.items() if item[0] in wanted]))
-        mine = [shipped[place] for place in places[rank * local_rows : (rank + 1) * local_rows]]
+        my_places = places[rank * local_rows : (rank + 1) * local_rows]
+        mine = [shipped[place] for place in my_places]
         rewards_N_F, num_masked = sampled.rewards_N_F[places].clone(), selection.num_masked * num_generations
         trained = len(places) - num_masked
         rewards_N_F[trained:] = torch.nan
@@ -291,14 +301,26 @@ class DynamicSamplingTrainer(PublishingTrainer):
         for column in sorted({name for rollout in mine for name in rollout.extra}):
             self._log_completion_extra(column, [rollout.extra.get(column) for rollout in mine])
         self._log_completion_extra("trained", [rank * local_rows + i < trained for i in range(local_rows)])
-        return mine, rewards_N_F, num_masked
+        # "replace" repeats groups: each rollout is written once, by the process that has it first.
+        elsewhere = set(places[: rank * local_rows])
+        positions = {place: i for i, place in reversed(list(enumerate(my_places))) if place not in elsewhere}
+        sampling = Sampling(
+            rollouts={place: shipped[place] for place in positions}
+            | {place: rollout for place, rollout in made_here.items() if place not in wanted},
+            positions=positions,
+            rewards_N=sampled.rewards_P_G.flatten().tolist(),
+            sampling_P=list(sampling_of_groups(std_P, args.min_reward_std, selection)),
+            round_starts=round_starts,
+            num_generations=num_generations,
+        )
+        return mine, rewards_N_F, num_masked, sampling
 
     def _sample_round(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], Sampled]:
         """Generate and score `inputs` (this process's rows): rollouts of this process, numbers of all."""
         prompts = [row["prompt"] for row in inputs]
         prompt_ids, completion_ids, _, completions, logprobs, *_ = check_generated(self._generate(prompts))
         rewards_N_F = self._calculate_rewards(inputs, prompts, completions, completion_ids)
-        extra = {name: values for name, values in self._pending_extra_logs.items() if len(values) == len(inputs)}
+        extra = self._extra_columns(len(inputs))
         self._pending_extra_logs.clear()
         rollouts = [
             Rollout(
@@ -311,19 +333,65 @@ class DynamicSamplingTrainer(PublishingTrainer):
             )
             for i, row in enumerate(inputs)
         ]
-        rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
-        rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
         shape = (-1, self.num_generations)
         return rollouts, Sampled(
             rewards_N_F=rewards_N_F,
-            rewards_P_G=rewards_N.view(shape).cpu(),
+            rewards_P_G=self._weigh(rewards_N_F).view(shape).cpu(),
             truncated_P_G=self._truncated(completion_ids).view(shape).cpu(),
             bad_format_P_G=self._bad_format(rewards_N_F).view(shape).cpu(),
         )
 
+    def _sampled_by_trl(self, inputs: list[dict[str, Any]]) -> Sampling:
+        """A batch that TRL generated and scored: in evaluation, or without dynamic sampling."""
+        if self._scored is None:
+            raise RuntimeError(
+                "A batch was finished without this class's _calculate_rewards, so its rewards are not known here. "
+                "Call it with super(), or set save_rollouts=False."
+            )
+        (completion_ids, rewards_N_F, extra), self._scored = self._scored, None
+        first = self.accelerator.process_index * len(inputs)
+        rollouts = {
+            first + i: Rollout(row, [], ids, None, None, {name: values[i] for name, values in extra.items()})
+            for i, (row, ids) in enumerate(zip(inputs, completion_ids, strict=True))
+        }
+        training = self.model.training
+        num_generations = self.num_generations if training else self.num_generations_eval
+        groups = -(-len(rewards_N_F) // num_generations)
+        return Sampling(
+            rollouts=rollouts,
+            positions={first + i: i for i in range(len(inputs))} if training else {},
+            rewards_N=self._weigh(rewards_N_F).tolist(),
+            sampling_P=[TRAINED if training else None] * groups,
+            round_starts=[0],
+            num_generations=num_generations,
+        )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._save_finished_rollouts()  # a run that continues from it finds them
+        super()._save_checkpoint(model, trial)
+
+    def _decode(self, completion_ids: list[list[int]]) -> list[str]:
+        """
+        The text that was generated, with special tokens but for those that end or pad it.
+
+        TRL's completions have lost special tokens, `<think>` among them for some tokenizers, or have had their
+        monologue moved by the tokenizer's response template.
+        """
+        enders = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        stripped = []
+        for ids in completion_ids:
+            end = len(ids)
+            while end and ids[end - 1] in enders:
+                end -= 1
+            stripped.append(ids[:end])
+        return self._tokenizer.batch_decode(stripped, skip_special_tokens=False)
+
+    def _is_truncated(self, completion_ids: list[int]) -> bool:
+        return not completion_ids or completion_ids[-1] not in self.eos_token_ids
+
     def _truncated(self, completion_ids: list[list[int]]) -> torch.Tensor:
         """Which rollouts of all processes do not end with an end-of-sequence token, shape (N,), from this one's."""
-        truncated = [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids]
+        truncated = [self._is_truncated(ids) for ids in completion_ids]
         return self.accelerator.gather(torch.tensor(truncated, device=self.accelerator.device))
 
     def _bad_format(self, rewards_N_F: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ That makes O(n sqrt(n) log n) steps for the names at the very worst, where diffl
 """
 
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 
 _SEARCHED = 4_000_000  # characters of `a` times characters of `b` up to which a window is searched
@@ -152,18 +152,9 @@ def _longest_blocks(
     return k, blocks
 
 
-def count_matches(action: str, expert: Expert) -> int:
-    """
-    M of 2M/T: the characters in the blocks of `SequenceMatcher(None, action, expert, autojunk=False)`.
-
-    ```python
-    >>> from trl_srl.matching import Expert, count_matches
-    >>> count_matches("the cat sat", Expert("a cat sat down"))  # " cat sat"
-    8
-
-    ```
-    """
-    text, a_names, count = expert.text, None, 0
+def _blocks(action: str, expert: Expert) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Length and places of the blocks that difflib takes, those that are found together."""
+    text, a_names = expert.text, None
     windows = [((0, len(action), 0, len(text)), len(action))]
     while windows:
         window, bound = windows.pop()
@@ -177,11 +168,45 @@ def count_matches(action: str, expert: Expert) -> int:
         else:
             a_names = expert.read(action) if a_names is None else a_names
             k, blocks = _longest_blocks(a_names, expert, window, bound)
-        count += k * len(blocks)
+        yield k, blocks
         for i, j in blocks:
             if k > 1 and a0 < i and b0 < j:
                 windows.append(((a0, i, b0, j), k - 1))
             a0, b0 = i + k, j + k
         if blocks and a0 < a1 and b0 < b1:
             windows.append(((a0, a1, b0, b1), k))
-    return count
+
+
+def count_matches(action: str, expert: Expert) -> int:
+    """
+    M of 2M/T: the characters in the blocks of `SequenceMatcher(None, action, expert, autojunk=False)`.
+
+    ```python
+    >>> from trl_srl.matching import Expert, count_matches
+    >>> count_matches("the cat sat", Expert("a cat sat down"))  # " cat sat"
+    8
+
+    ```
+    """
+    return sum(k * len(blocks) for k, blocks in _blocks(action, expert))
+
+
+def matching_blocks(action: str, expert: Expert) -> list[tuple[int, int, int]]:
+    """
+    The blocks themselves, as `SequenceMatcher(None, action, expert, autojunk=False).get_matching_blocks()` gives them
+    without its empty last one: start in `action`, start in the expert's text, length.
+
+    ```python
+    >>> from trl_srl.matching import Expert, matching_blocks
+    >>> matching_blocks("the cat sat", Expert("a cat sat down"))
+    [(3, 1, 8)]
+
+    ```
+    """
+    merged: list[tuple[int, int, int]] = []
+    for i, j, k in sorted((i, j, k) for k, blocks in _blocks(action, expert) for i, j in blocks):
+        if merged and (i, j) == (merged[-1][0] + merged[-1][2], merged[-1][1] + merged[-1][2]):
+            merged[-1] = (*merged[-1][:2], merged[-1][2] + k)
+        else:
+            merged.append((i, j, k))
+    return merged

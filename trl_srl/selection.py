@@ -13,6 +13,8 @@ import torch
 
 MAX_GROUPS_PER_MISSING = 4  # what a refill round asks for at most, however low the acceptance
 
+TRAINED, MASKED, DROPPED, SURPLUS = "trained", "masked", "dropped", "surplus"  # what becomes of a sampled group
+
 DROPPED_BECAUSE = {
     "unscored": "with fewer than two scored completions",
     "truncated": "all cut off at max_completion_length",
@@ -99,6 +101,17 @@ def select_groups(std_P: Sequence[float], min_std: float, batch: int, fallback: 
         return Selection([kept[i % len(kept)] for i in range(batch)], 0)
     rejected = sorted((g for g, std in enumerate(std_P) if std <= min_std), key=lambda g: (-std_P[g], g))
     return Selection(kept + rejected[:missing], missing)
+
+
+def sampling_of_groups(std_P: Sequence[float], min_std: float, selection: Selection) -> list[str]:
+    """
+    What became of each sampled group: `"trained"`, `"masked"` (fills the batch without weight), `"dropped"` (not
+    informative) or `"surplus"` (informative, but the batch was full).
+    """
+    sampling = [SURPLUS if std > min_std else DROPPED for std in std_P]
+    for place, group in enumerate(selection.groups):
+        sampling[group] = TRAINED if place < len(selection.groups) - selection.num_masked else MASKED
+    return sampling
 
 
 class Sampled(NamedTuple):

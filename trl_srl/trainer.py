@@ -134,22 +134,6 @@ class SRLTrainer(DynamicSamplingTrainer):
         """How TRL renders prompts for generation."""
         return {"chat_template": self.chat_template, **self.chat_template_kwargs}
 
-    def _decode(self, completion_ids: list[list[int]]) -> list[str]:
-        """
-        The text that was generated, with special tokens but for those that end or pad it.
-
-        TRL's completions have lost special tokens, `<think>` among them for some tokenizers, or have had their
-        monologue moved by the tokenizer's response template.
-        """
-        enders = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        stripped = []
-        for ids in completion_ids:
-            end = len(ids)
-            while end and ids[end - 1] in enders:
-                end -= 1
-            stripped.append(ids[:end])
-        return self._tokenizer.batch_decode(stripped, skip_special_tokens=False)
-
     def _make_step_rows(self, dataset: Any, what: str) -> tuple[Any, FormattingSummary]:
         """Format trajectory rows, or check ready step rows, and say what was kept and dropped."""
         limit: dict[str, Any] = {}

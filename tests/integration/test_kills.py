@@ -17,7 +17,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
+from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer, read_rollouts
 from trl_srl.cli import main
 from trl_srl.interruptions import newest_complete, why_incomplete
 
@@ -105,7 +105,7 @@ def outcome(trainer):
         pd.read_parquet(f"{trainer.args.output_dir}/completions/completions_{step:05d}.parquet").astype(str)
         for step in range(1, 7)
     ]
-    return log, [table.values.tolist() for table in tables]
+    return log, [table.values.tolist() for table in tables], read_rollouts(trainer.args.output_dir).to_list()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from trl_srl import read_rollouts
+from trl_srl.rollouts import rollout_files
+
 from . import several_processes
 
 
@@ -63,7 +66,8 @@ def model(tmp_path_factory, make_model, make_tokenizer):
 @pytest.fixture(scope="module")
 def alone(model, tmp_path_factory):
     """What one process does."""
-    result = several_processes.train(model, tmp_path_factory.mktemp("alone"))
+    folder = tmp_path_factory.mktemp("alone")
+    result = several_processes.train(model, folder) | {"rollouts": written(folder)}
     # What is to be compared takes place: refills, a batch that stays short, rewards that differ, weights that move.
     rounds = [entry["dynamic_sampling/refill_rounds"] for entry in result["log"]]
     filled = [entry["dynamic_sampling/filled"] for entry in result["log"]]
@@ -71,6 +75,13 @@ def alone(model, tmp_path_factory):
     assert len({reward for table in result["tables"] for *_, reward, _, _ in table}) > 4
     assert max(map(abs, result["moved"])) > 1e-3
     return result
+
+
+def written(folder):
+    """The rollouts files of all processes, but for the advantage, which is rounded differently."""
+    columns = ["step", "group", "refill_round", "prompt", "completion", "reward", "sampling", "advantage"]
+    rows = [[row[name] for name in columns] for row in read_rollouts(folder)]
+    return sorted(rows, key=lambda row: (*row[:2], row[4], row[5], row[7] or 0))
 
 
 def assert_same(several, alone):
@@ -86,12 +97,24 @@ def assert_same(several, alone):
         assert result["moved"] == several[0]["moved"]  # the processes' weights stay equal, bit by bit
 
 
+def assert_same_rollouts(folder, alone, processes):
+    """Each rollout is written once, by one of the processes, the dropped ones included."""
+    assert len(rollout_files(folder / "rollouts")) == processes * len(alone["tables"])
+    rows = written(folder)
+    assert [row[:7] for row in rows] == [row[:7] for row in alone["rollouts"]]
+    assert {row[6] for row in rows} >= {"trained", "dropped", "masked"}
+    assert [row[7] for row in rows] == [
+        None if row[7] is None else pytest.approx(row[7], abs=1e-5) for row in alone["rollouts"]
+    ]
+
+
 @pytest.mark.timeout(LIMIT[2] + 60)
 def test_two_processes_do_what_one_does_and_fail_together(tmp_path, model, alone):
     scenarios = ["train", "terminate", "fail_on_one"]
     status, errors, results = launch(tmp_path / "two", model, 2, *scenarios)
     assert [len(results[name]) for name in scenarios] == [2, 2, 0], errors[-5000:]
     assert_same(results["train"], alone)
+    assert_same_rollouts(tmp_path / "two" / "train", alone, processes=2)
     # Only the last process got SIGTERM; both stopped at the end of the same step, in the middle of a generation.
     for result in results["terminate"]:
         assert (result["stopped_at"], result["interrupted"], result["same_weights"]) == (2, True, True)
@@ -109,3 +132,4 @@ def test_four_processes_do_what_one_does(tmp_path, model, alone):
     assert status == 0, errors[-5000:]
     assert len(results["train"]) == 4
     assert_same(results["train"], alone)
+    assert_same_rollouts(tmp_path / "four" / "train", alone, processes=4)

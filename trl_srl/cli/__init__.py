@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import card, demo, evaluate, memory, prepare, train
+from . import card, demo, evaluate, memory, plot, prepare, report, train
 
 
 COMMANDS = {
@@ -12,6 +12,8 @@ COMMANDS = {
     "memory": memory,
     "train": train,
     "evaluate": evaluate,
+    "report": report,
+    "plot": plot,
     "card": card,
     "demo": demo,
 }

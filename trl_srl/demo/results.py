@@ -12,13 +12,7 @@ import trl
 from rich.table import Table
 
 from ..evaluation import StepEvaluation
-
-
-try:  # here and not at the end of a run, which it would lose
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise ImportError("The reward curve needs the package matplotlib: pip install 'trl-srl[demo]'") from error
+from ..plots import plot_runs
 
 
 METRICS = {
@@ -28,11 +22,7 @@ METRICS = {
     "right_number_rate": "right numbers",
 }
 DECODING = {"greedy": 0.0, "sampled": 1.0}
-_CURVES = {
-    "reward": "reward, trained groups",
-    "srl/similarity": "step similarity, all rollouts",
-    "srl/format_rate": "share of well-formed rollouts",
-}
+_CURVES = ("reward", "srl/similarity", "srl/format_rate")
 
 
 def plot_reward_curve(log_history: Sequence[dict[str, Any]], path: str | Path) -> None:
@@ -45,17 +35,7 @@ def plot_reward_curve(log_history: Sequence[dict[str, Any]], path: str | Path) -
         path (`str` or `Path`):
             Where to write the picture.
     """
-    logs = [log for log in log_history if "reward" in log]
-    steps = [log["step"] for log in logs]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)  # no display is needed, and pyplot's global state is left alone
-    axes = figure.subplots()
-    for name, label in _CURVES.items():
-        axes.plot(steps, [log[name] for log in logs], label=label)
-    axes.set(xlabel="training step", ylabel="mean over the rollouts of a step", title="SRL demo")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)
+    plot_runs({"SRL demo": [log_history]}, path, metrics=_CURVES, title="SRL demo")
 
 
 def results_table(before: dict[str, StepEvaluation], after: dict[str, StepEvaluation], num_rows: int) -> Table:

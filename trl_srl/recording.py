@@ -1,0 +1,127 @@
+"""`RecordingTrainer`: every rollout of a run is written down (rollouts.py), and its log left beside them."""
+
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.logging import get_logger
+from transformers.trainer import TRAINER_STATE_NAME
+
+from .publishing import PublishingTrainer
+from .rollouts import FOLDER, TRAIN, RolloutLog, ScoredRollout, rollout_row
+from .selection import TRAINED
+
+
+logger = get_logger(__name__)
+
+
+class Rollout(NamedTuple):
+    """One scored completion with the row it answers, as it travels between processes."""
+
+    row: dict[str, Any]
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    completion: Any
+    logprobs: list[float] | None
+    extra: dict[str, Any]
+
+
+class Sampling(NamedTuple):
+    """What was sampled for one batch, as far as this process writes it down. A place counts everything sampled."""
+
+    rollouts: dict[int, Rollout]  # by place
+    positions: dict[int, int]  # place → position in this process's part of the batch that is trained on
+    rewards_N: list[float]  # of all processes
+    sampling_P: list[str | None]
+    round_starts: list[int]  # places
+    num_generations: int
+
+
+class RecordingTrainer(PublishingTrainer):
+    """
+    [`PublishingTrainer`] that keeps what it sampled.
+
+    The difference: rollouts handed to `_record` are written to `<output_dir>/rollouts` at each logging step and before
+    each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
+    """
+
+    _think_prefilled = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
+        self._rollout_log = RolloutLog(Path(self.args.output_dir, FOLDER), self.accelerator.process_index)
+        self._starting = False
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As [`~transformers.Trainer.train`]."""
+        self._starting = True
+        try:
+            return super().train(*args, **kwargs)
+        finally:  # a run that failed is one to look at
+            self._rollout_log.save(TRAIN)
+            if self.state.log_history:
+                self.save_state()
+
+    def _save_finished_rollouts(self) -> None:
+        self._rollout_log.save(TRAIN, finished_step=self.state.global_step)
+
+    def _decode(self, completion_ids: list[list[int]]) -> list[str]:
+        raise NotImplementedError
+
+    def _is_truncated(self, completion_ids: list[int]) -> bool:
+        raise NotImplementedError
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As in TRL; the rollouts of finished steps are written to their file."""
+        super().log(logs, start_time)
+        self._save_finished_rollouts()
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """As [`~transformers.Trainer.evaluate`]; its rollouts get a file of their own."""
+        outer, self._evaluating = self._evaluating, metric_key_prefix
+        self._rollout_log.discard(metric_key_prefix)
+        try:
+            metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        finally:
+            self._evaluating = outer
+        self._rollout_log.save(metric_key_prefix)
+        return metrics
+
+    def _record(self, sampling: Sampling, advantages: torch.Tensor) -> None:
+        """Hand what this process sampled to the rollouts file, with the advantages of what it trains on."""
+        split = TRAIN if self.model.training else self._evaluating
+        if split is None:
+            return  # `predict` has nowhere to write to
+        # A step is counted when it is done; its rollouts are sampled before. An evaluation follows its step.
+        step = self.state.global_step + (split == TRAIN)
+        if split == TRAIN and self._starting:
+            self._starting = False
+            Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written when this run ends
+            if removed := self._rollout_log.remove_after(self.state.global_step):
+                logger.warning(
+                    f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run "
+                    f"starts from step {self.state.global_step} and makes its own."
+                )
+        ids = [rollout.completion_ids for rollout in sampling.rollouts.values()]
+        first_group = self._rollout_log.count_groups(split, step, len(sampling.sampling_P))
+        rows, advantage_of = [], advantages.tolist()
+        for (place, rollout), text in zip(sampling.rollouts.items(), self._decode(ids), strict=True):
+            group = place // sampling.num_generations
+            became = sampling.sampling_P[group]
+            scored = ScoredRollout(
+                row=rollout.row,
+                text=text,
+                truncated=self._is_truncated(rollout.completion_ids),
+                group=first_group + group,
+                refill_round=bisect_right(sampling.round_starts, place) - 1,
+                reward=sampling.rewards_N[place],
+                similarity=rollout.extra.get("similarity"),
+                advantage=advantage_of[sampling.positions[place]] if became == TRAINED else None,
+                sampling=became,
+            )
+            rows.append(rollout_row(scored, step=step, split=split, think_prefilled=self._think_prefilled))
+        self._rollout_log.add(split, rows)
