@@ -22,6 +22,8 @@ LAYERS = {
     "selection": 2,
     "seams": 2,
     "prompt_stream": 2,
+    "adapter_loading": 2,
+    "quantization": 3,
     "interruptions": 2,
     "config": 3,
     "resuming": 3,
