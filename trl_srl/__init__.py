@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .formatting import format_trajectories
 from .loading import load_rows, split_solutions
+from .problem_rows import ProblemSummary, make_problem_rows
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
 from .rewards import step_similarity_reward
 from .similarity import step_similarity
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
     from .evaluation import StepEvaluation, evaluate_steps, generate_steps
+    from .merging import MergeReport, merge_adapter
     from .trainer import SRLTrainer
 
 __version__ = "0.1.0"
@@ -31,6 +33,8 @@ _LAZY = {
     "StepEvaluation": "evaluation",
     "evaluate_steps": "evaluation",
     "generate_steps": "evaluation",
+    "MergeReport": "merging",
+    "merge_adapter": "merging",
     "SRLTrainer": "trainer",
 }
 
@@ -39,6 +43,8 @@ __all__ = [
     "DynamicSamplingConfig",
     "DynamicSamplingTrainer",
     "FormattingSummary",
+    "MergeReport",
+    "ProblemSummary",
     "SRLConfig",
     "SRLTrainer",
     "Step",
@@ -51,6 +57,8 @@ __all__ = [
     "gold_completion",
     "join_steps",
     "load_rows",
+    "make_problem_rows",
+    "merge_adapter",
     "parse_completion",
     "split_by_problem",
     "split_solutions",

@@ -62,8 +62,8 @@ def _choose_dtype(dtype: str | None, config: PretrainedConfig) -> str:
 
 
 def _merge(model: "PeftModel") -> Any:
-    """Merge, and give the output embeddings weights of their own if the adapter has changed one side of a tied pair."""
-    inner = model.get_base_model()
+    """Merge; of tied embeddings, give each side weights of its own if the adapter has changed one."""
+    inner: Any = model.get_base_model()
     inputs, outputs = inner.get_input_embeddings(), inner.get_output_embeddings()
     changed = any(hasattr(module, "base_layer") or hasattr(module, "original_module") for module in (inputs, outputs))
     tied = inner.config.get_text_config().tie_word_embeddings

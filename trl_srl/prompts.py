@@ -98,6 +98,26 @@ def build_prompt(
     return [{"role": "system", "content": system}, *messages[:-1], question]
 
 
+def read_problem(prompt: Sequence[Message]) -> list[Message]:
+    """
+    The problem that [`build_prompt`] put into a prompt: the same messages, the last one with the problem alone.
+
+    Raises:
+        `ValueError`: if the prompt is not of that form.
+    """
+    content = prompt[-1]["content"] if prompt else ""
+    problem, found, _ = content.partition("\n\nSolution so far:\n")
+    if not found or not problem.startswith("Problem:\n"):
+        raise ValueError(
+            f"Cannot find the problem in the prompt {content[:80]!r}: it was not made by trl_srl.build_prompt. Bring "
+            "the problems themselves, in a column `problem`."
+        )
+    return [
+        *(dict(message) for message in prompt[:-1]),
+        {"role": "user", "content": problem.removeprefix("Problem:\n")},
+    ]
+
+
 def parse_completion(text: str, think_prefilled: bool = False) -> Completion | None:
     r"""
     Read a completion: exactly one think block, then a non-empty action without a stray think tag.

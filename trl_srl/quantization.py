@@ -82,8 +82,8 @@ def check_model_arguments(
         # https://github.com/huggingface/trl/issues/4973. To be removed when
         # https://github.com/huggingface/trl/pull/6922 is in the oldest TRL that we support.
         raise ValueError(
-            f"use_vllm=True with a model in {bits} bit: TRL sends vLLM weights that are packed, and vLLM refuses their "
-            "shapes. Set use_vllm=False, so that transformers generates, or train the adapter on the model in 16 bit "
+            f"use_vllm=True with a model in {bits} bit: TRL sends vLLM weights that are packed, whose shapes vLLM "
+            "refuses. Set use_vllm=False, so that transformers generates, or train the adapter on the model in 16 bit "
             "(--load_in_4bit false --dtype bfloat16)."
         )
     targets = _names(getattr(adapter, "target_modules", None))
@@ -97,8 +97,8 @@ def check_model_arguments(
     if embedded and args.use_vllm and config.get_text_config().tie_word_embeddings:
         # A model with tied embeddings has one matrix in vLLM and, once one side is trained, two here.
         raise ValueError(
-            f"The adapter changes `{embedded.pop()}` of a model whose input and output embeddings are one matrix. vLLM "
-            "keeps them one, so it would sample from another model than the one that is trained. Leave it out of "
+            f"The adapter changes `{min(embedded)}` of a model whose input and output embeddings are one matrix. "
+            "vLLM keeps them one, so it would sample from another model than the one that is trained. Leave it out of "
             "`target_modules` and `modules_to_save`, or set use_vllm=False."
         )
 
@@ -130,7 +130,7 @@ def keep_differentiable_on_cpu(model: torch.nn.Module) -> int:
     packed = 0
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
-        if getattr(layer.weight.quant_state, "packing_format_for_cpu", False):
+        if getattr(getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False):
             packed += 1
             layer.state_dict()  # unpacks the weights in place
     if packed:

@@ -1,13 +1,13 @@
-"""Command line: `trl-srl prepare | train | evaluate | demo`. One file for each command; heavy imports stay inside."""
+"""Command line: `trl-srl prepare | train | evaluate | merge | demo`. One file a command; heavy imports stay inside."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, evaluate, prepare, train
+from . import demo, evaluate, merge, prepare, train
 
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "demo": demo}
+COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "merge": merge, "demo": demo}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
