@@ -138,8 +138,9 @@ def merge_adapter(
     change = relative_difference(adapter_logits, base_logits)
     if change == 0:
         raise ValueError(
-            f"The adapter in {adapter} changes nothing: with and without it the model gives the same logits. It has "
-            "not been trained, or its weights were not saved; nothing was written."
+            f"The adapter in {adapter} changes nothing: with and without it the model gives the same logits in "
+            f"{dtype}. It has not been trained, its weights were not saved, or they are too small for that precision "
+            "(--dtype float32). Nothing was written."
         )
     unfinished = output.parent / f".{output.name}.unfinished-{os.getpid()}"
     try:
@@ -159,7 +160,7 @@ def merge_adapter(
             error=relative_difference(logits, adapter_logits),
             tolerance=TOLERANCES[dtype],
         )
-        _verify(report)
+        check_merge(report)
         if output.exists():
             output.rmdir()
         os.replace(unfinished, output)
@@ -168,7 +169,7 @@ def merge_adapter(
     return report
 
 
-def _verify(report: MergeReport) -> None:
+def check_merge(report: MergeReport) -> None:
     """Raise `ValueError` unless the merged model is the adapter's, and nearer to it than to the base model."""
     numbers = (
         f"its logits are {report.error:.1e} from the adapter's (tolerance {report.tolerance:.0e}) and "

@@ -6,6 +6,7 @@ A *problem row* is what `DynamicSamplingTrainer` with TRL's `accuracy_reward` ea
      "solution": "\\\\boxed{7}", "problem_id": "8a2f…"}
 """
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,8 +89,8 @@ def make_problem_rows(
     >>> from datasets import Dataset
     >>> from trl_srl import make_problem_rows
     >>> rows, summary = make_problem_rows(Dataset.from_list([{"problem": "What is 2 · 3 + 1?", "answer": "7"}]))
-    >>> rows[0]["prompt"][-1], rows[0]["solution"]
-    ({'content': 'What is 2 · 3 + 1?', 'role': 'user'}, '\\boxed{7}')
+    >>> rows[0]["prompt"][-1]["content"], rows[0]["solution"]
+    ('What is 2 · 3 + 1?', '\\boxed{7}')
     >>> print(summary)
     1 problems from 1 rows
 
@@ -113,6 +114,8 @@ def make_problem_rows(
             "`problem` or `prompt` (or step rows of `trl-srl prepare`, which keep an answer: --answer_column); or "
             "ready rows with `prompt` (chat messages) and `solution`."
         )
+    # math-verify's timeouts use signals, which only the main thread may.
+    timeout = 5 if threading.current_thread() is threading.main_thread() else None
     rows: dict[str, dict[str, Any]] = {}
     dropped: dict[str, str] = {}
     for row in dataset:
@@ -129,7 +132,7 @@ def make_problem_rows(
             dropped[problem_id] = "empty_problem"
         elif not gold:
             dropped[problem_id] = "no_answer"
-        elif not parse(gold, parsing_timeout=None):
+        elif not parse(gold, parsing_timeout=timeout):
             dropped[problem_id] = "unreadable_answer"
         else:
             keep = ready and isinstance(row["prompt"], list) and messages[0]["role"] == "system"

@@ -2,10 +2,10 @@
 what cannot work before anything large is loaded, and mend two things that would break the training.
 """
 
+import logging
 from typing import Any
 
 import torch
-from accelerate.logging import get_logger
 from accelerate.utils import is_peft_model
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import is_bitsandbytes_available
@@ -14,7 +14,7 @@ from trl import GRPOConfig
 from .adapter_loading import find_base, read_adapter
 
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 HEAD, EMBEDDINGS = "lm_head", "embed_tokens"
 
