@@ -129,12 +129,19 @@ def test_what_is_near_enough(change, from_base, error, message):
             check_merge(report)
 
 
-def test_a_merge_that_went_wrong_leaves_nothing(tmp_path, make_adapter):
-    """Weights a hundred times as large as the base model's: in bfloat16 the two models differ too much."""
-    adapter, _ = make_adapter(std=30.0, **EVERYWHERE)
-    with pytest.raises(ValueError, match=r"is not the adapter's: its logits are .*Nothing was written"):
-        merge_adapter(adapter, tmp_path / "merged", dtype="bfloat16")
-    assert left_behind(tmp_path) == ["adapter"]
+def test_a_merge_that_went_wrong_leaves_nothing(tmp_path, make_adapter, qlora_base):
+    """No weight of this base model is smaller than 0.05: all that the adapter adds, at most 6e-5, is rounded away."""
+    base = AutoModelForCausalLM.from_pretrained(qlora_base)
+    for parameter in base.parameters():
+        parameter.data = (parameter.sign() * (parameter.abs() + 0.05)).to(torch.bfloat16)
+    base.save_pretrained(tmp_path / "base")
+    adapter, _ = make_adapter(base=str(tmp_path / "base"), std=5e-5, **EVERYWHERE)
+    with pytest.raises(
+        ValueError, match=r"rounding to bfloat16: .* 0.0e\+00 from the base model's. Nothing was written"
+    ):
+        merge_adapter(adapter, tmp_path / "merged")
+    assert left_behind(tmp_path) == ["adapter", "base"]
+    assert merge_adapter(adapter, tmp_path / "merged", dtype="float32").change > 0
 
 
 def test_refusals(tmp_path, make_adapter, qlora_base, nf4):
