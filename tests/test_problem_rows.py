@@ -5,8 +5,7 @@ from datasets import Dataset
 from trl.rewards import accuracy_reward
 
 from trl_srl import build_prompt, format_trajectories, make_problem_rows
-from trl_srl.problem_rows import SOLUTION_PROMPT
-from trl_srl.prompts import SYSTEM_PROMPT, read_problem
+from trl_srl.prompts import SOLUTION_SYSTEM_PROMPT, SYSTEM_PROMPT, read_problem
 
 
 def solve(text):
@@ -33,7 +32,7 @@ def test_step_rows_and_trajectory_rows_give_the_same_problems(expert_trajectorie
     assert str(summary) == "40 problems from 80 rows"
     assert from_steps["prompt"][:] == from_trajectories["prompt"][:]
     assert from_steps["solution"][:] == from_trajectories["solution"][:]
-    assert from_steps[0]["prompt"] == [{"role": "system", "content": SOLUTION_PROMPT}, *solve("1+1")]
+    assert from_steps[0]["prompt"] == [{"role": "system", "content": SOLUTION_SYSTEM_PROMPT}, *solve("1+1")]
     assert from_steps[0]["solution"] == "\\boxed{2}"
 
 
@@ -42,7 +41,7 @@ def test_a_system_message_of_the_problem_s_own_stays():
     step = {"prompt": build_prompt(messages, ["a"]), "expert_action": "b", "answer": "3"}
     for row in (step, {"prompt": messages, "answer": "3"}):
         rows, _ = make_problem_rows(Dataset.from_list([row]))
-        assert rows[0]["prompt"][0]["content"] == f"{SOLUTION_PROMPT}\n\nUnits are metres."
+        assert rows[0]["prompt"][0]["content"] == f"{SOLUTION_SYSTEM_PROMPT}\n\nUnits are metres."
         assert rows[0]["prompt"][1:] == solve("How long?")
     rows, _ = make_problem_rows(Dataset.from_list([step]), system_prompt="A")
     assert rows[0]["prompt"][0]["content"] == "A\n\nUnits are metres."
@@ -67,7 +66,7 @@ def test_what_is_dropped_is_counted():
     [
         ([{"problem": "a"}], r"Cannot find problems with answers in the columns \['problem'\]"),
         ([{"problem": "a", "answer": ""}], r"No usable problem: 0 problems from 1 rows\ndropped 1 problems without"),
-        ([{"prompt": solve("x"), "expert_action": "y", "answer": "1"}], "was not made by trl_srl.build_prompt"),
+        ([{"prompt": solve("x"), "expert_action": "y", "answer": "1"}], "trl_srl.build_prompt did not make it"),
     ],
 )
 def test_data_without_problems(rows, message):
@@ -83,4 +82,4 @@ def test_streams_are_refused(expert_trajectories):
 def test_read_problem_is_the_way_back():
     for steps in ([], ["one", "two"]):
         prompt = build_prompt("What?\n\nReally?", steps, next_title="t", omitted_steps=2)
-        assert read_problem(prompt) == [{"role": "system", "content": SYSTEM_PROMPT}, *solve("What?\n\nReally?")]
+        assert read_problem(prompt) == ("What?\n\nReally?", SYSTEM_PROMPT)

@@ -8,21 +8,15 @@ A *problem row* is what `DynamicSamplingTrainer` with TRL's `accuracy_reward` ea
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .prompts import SYSTEM_PROMPT, THINK_CLOSE, THINK_OPEN, Message, read_problem
+from .prompts import SYSTEM_PROMPT, Message, build_solution_prompt, read_problem
 from .step_rows import column_names, digest
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-# `accuracy_reward` reads LaTeX only, \boxed{…} first, so that is what the model is asked for.
-SOLUTION_PROMPT = (
-    f"You solve a problem. First reason freely inside {THINK_OPEN} and {THINK_CLOSE} tags. After {THINK_CLOSE} write "
-    "the whole solution, step by step, and end it with the final answer in \\boxed{}."
-)
 
 DROPPED_PROBLEMS = {
     "empty_problem": "problems without a text",
@@ -44,23 +38,16 @@ class ProblemSummary(NamedTuple):
         return "\n".join(lines)
 
 
-def _messages(row: Mapping[str, Any]) -> list[Message]:
-    """The problem of a row as chat messages, the user's last; a system message of its own is kept."""
-    if row.get("expert_action") is not None:
-        messages = read_problem(row["prompt"])
-        own = messages[0]["content"] if messages[0]["role"] == "system" else ""
-        rest = [message for message in messages if message["role"] != "system"]
-        extra = own.removeprefix(SYSTEM_PROMPT).strip() if own.startswith(SYSTEM_PROMPT) else ""
-        return [{"role": "system", "content": extra}, *rest] if extra else rest
-    problem = row["problem"] if row.get("problem") is not None else row.get("prompt")
-    return [{"role": "user", "content": problem or ""}] if not isinstance(problem, list) else problem
-
-
-def _solution_prompt(messages: Sequence[Message], system_prompt: str) -> list[Message]:
-    system = system_prompt
-    if messages[0]["role"] == "system":
-        system, messages = f"{system}\n\n{messages[0]['content']}", messages[1:]
-    return [{"role": "system", "content": system}, *(dict(message) for message in messages)]
+def _problem(row: Mapping[str, Any]) -> str | list[Message]:
+    """The problem of a row, as [`build_solution_prompt`] takes it; a system message of its own is kept."""
+    if row.get("expert_action") is None:
+        return (row["problem"] if row.get("problem") is not None else row.get("prompt")) or ""
+    problem, system = read_problem(row["prompt"])
+    own = system.removeprefix(SYSTEM_PROMPT).strip() if system.startswith(SYSTEM_PROMPT) else ""
+    if not own:
+        return problem
+    messages = [{"role": "user", "content": problem}] if isinstance(problem, str) else problem
+    return [{"role": "system", "content": own}, *messages]
 
 
 def make_problem_rows(
@@ -77,8 +64,9 @@ def make_problem_rows(
             Column of the final answer, a number or formula. It becomes `\boxed{answer}`, because math-verify reads
             a bare `2\sqrt{3}` as 2.
         system_prompt (`str`, *optional*):
-            Replaces our system prompt, which asks for a monologue, the whole solution and a boxed answer. Step rows
-            have lost the system message of their problem if SRL's was replaced.
+            Replaces our system prompt, which asks for the whole solution and a boxed answer, the only kind that
+            `accuracy_reward` is sure to read; `trl-srl evaluate` asks in the same words. Step rows have lost the
+            system message of their problem if SRL's was replaced.
 
     Returns:
         `tuple`: rows with `prompt` (chat messages), `solution` and `problem_id`, and a [`ProblemSummary`].
@@ -119,8 +107,8 @@ def make_problem_rows(
     rows: dict[str, dict[str, Any]] = {}
     dropped: dict[str, str] = {}
     for row in dataset:
-        messages = _messages(row)
-        problem_id = row.get("problem_id") or digest(messages)
+        problem = _problem(row)
+        problem_id = row.get("problem_id") or digest(problem)
         if problem_id in rows or problem_id in dropped:
             continue
         if ready:
@@ -128,15 +116,15 @@ def make_problem_rows(
         else:
             answer = "" if row[answer_column] is None else str(row[answer_column]).strip()
             gold = answer if not answer or "\\boxed" in answer else f"\\boxed{{{answer}}}"
-        if not messages[-1]["content"].strip():
+        if not (problem if isinstance(problem, str) else problem[-1]["content"]).strip():
             dropped[problem_id] = "empty_problem"
         elif not gold:
             dropped[problem_id] = "no_answer"
         elif not parse(gold, parsing_timeout=timeout):
             dropped[problem_id] = "unreadable_answer"
         else:
-            keep = ready and isinstance(row["prompt"], list) and messages[0]["role"] == "system"
-            prompt = messages if keep else _solution_prompt(messages, system_prompt or SOLUTION_PROMPT)
+            has_system = ready and isinstance(problem, list) and problem[0]["role"] == "system"
+            prompt = problem if has_system else build_solution_prompt(problem, system_prompt)
             rows[problem_id] = {"prompt": prompt, "solution": gold, "problem_id": problem_id}
     summary = ProblemSummary(len(dataset), len(rows), Counter(dropped.values()))
     if not rows:
