@@ -46,6 +46,15 @@ def test_the_second_stage_takes_over_what_is_not_the_first_one_s_own(config):
         assert only.stages == {stage: command.stages[stage]}
 
 
+def test_with_a_stage_the_command_line_is_that_stage_s(config):
+    file = config(**TOP, rlvr={"output_dir": "two"})
+    rlvr = read_command([*file, "--stage", "rlvr", "--output_dir", "three", "--adapter", "merge"])
+    assert rlvr.stages["rlvr"]["output_dir"] == "three" and rlvr.stages["rlvr"]["adapter"] == "merge"
+    assert rlvr.stages["rlvr"]["model_name_or_path"] == "runs/srl" and rlvr.chained
+    assert not read_command([*file, "--stage", "rlvr", "--model_name_or_path", "other"]).chained
+    assert read_command([*file, "--stage", "srl", "--output_dir", "one"]).stages["srl"]["output_dir"] == "one"
+
+
 def test_options_become_what_trl_s_parser_makes_of_them():
     options = TOP | {
         "model_name_or_path": "runs/srl",

@@ -1,7 +1,8 @@
 """Options of `trl-srl train`: one YAML file and the command line → the options of each stage.
 
-The top of the file holds for SRL, the first stage. A block `rlvr:` makes a second stage; what the top (and the command
-line) says holds for it too, except for what is SRL's own and `OWN_TO_EACH_STAGE`; the block comes last.
+The top of the file holds for SRL, the first stage. A block `rlvr:` makes a second stage; what the top and the command
+line say holds for it too, except for what is SRL's own and `OWN_TO_EACH_STAGE`, and the block comes last. With --stage
+the command line is that stage's, and comes last.
 """
 
 import argparse
@@ -139,16 +140,20 @@ def read_command(argv: Sequence[str]) -> Command:
         return Command({stage: file | _given(rest, stage)}, chained=False)
     _check_names(file, "srl", str(own.config))
     _check_names(block, "rlvr", f"{own.config}, rlvr")
-    first = file | _given(rest, "srl")
+    # With --stage the command line is that stage's, else it is the first one's, and so the second's as the top is.
+    first = file if own.stage == "rlvr" else file | _given(rest, "srl")
     shared = option_names("rlvr") - {option.name for option in fields(RLVRArguments)} - OWN_TO_EACH_STAGE
     second: dict[str, Any] = {name: value for name, value in first.items() if name in shared}
     if first.get("output_dir"):
         second |= {"model_name_or_path": first["output_dir"], "output_dir": f"{first['output_dir']}-rlvr"}
     if "resume_from_checkpoint" in first:
         second["resume_from_checkpoint"] = first["resume_from_checkpoint"]
-    stages = {"srl": first, "rlvr": second | block}
-    if own.stage is not None:
-        return Command({own.stage: stages[own.stage]}, chained="model_name_or_path" not in block)
+    second |= block
+    if own.stage == "rlvr":
+        given = _given(rest, "rlvr")
+        return Command({"rlvr": second | given}, chained=not {"model_name_or_path"} & {*block, *given})
+    if own.stage == "srl":
+        return Command({"srl": first}, chained=False)
     if str(first.get("resume_from_checkpoint", False)).lower() not in ("true", "false", "none"):
         raise ValueError(
             f"resume_from_checkpoint={first['resume_from_checkpoint']} names a checkpoint, but not of which stage. "
@@ -158,7 +163,7 @@ def read_command(argv: Sequence[str]) -> Command:
         raise ValueError(
             "rlvr: model_name_or_path is the first stage's result by itself. Leave it out, or write --stage rlvr."
         )
-    return Command(stages, chained=True)
+    return Command({"srl": first, "rlvr": second}, chained=True)
 
 
 def parse_options(stage: str, options: Mapping[str, Any]) -> tuple[Any, ...]:
