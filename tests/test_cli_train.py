@@ -1,5 +1,7 @@
 """From one YAML file and the command line to the options of each stage."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -67,6 +69,19 @@ def test_options_become_what_trl_s_parser_makes_of_them():
     assert (model_args.lora_target_modules, script_args.dataset_name) == ("all-linear", "rows")
     assert (rlvr_args.adapter, rlvr_args.system_prompt) == ("continue", None)
     assert args.model_init_kwargs == {"revision": "main", "attn_implementation": None, "dtype": "float32"}
+
+
+def test_the_example_is_understood():
+    example = Path(__file__).parents[1] / "examples" / "configs" / "srl_then_rlvr.yaml"
+    command = read_command(
+        ["--config", str(example), "--dataset_name", "rows", "--use_cpu", "true", "--bf16", "false"]
+    )
+    _, srl, model = parse_options("srl", command.stages["srl"])
+    _, rlvr, second_model, own = parse_options("rlvr", command.stages["rlvr"])
+    assert (srl.learning_rate, rlvr.learning_rate, own.adapter) == (1e-5, 5e-6, "continue")
+    assert (srl.max_completion_length, rlvr.max_completion_length) == (256, 1024)
+    assert second_model.model_name_or_path == srl.output_dir == "runs/srl" and rlvr.output_dir == "runs/rlvr"
+    assert model.load_in_4bit and second_model.load_in_4bit and rlvr.gradient_accumulation_steps == 16
 
 
 @pytest.mark.parametrize(
