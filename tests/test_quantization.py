@@ -155,6 +155,7 @@ VLLM = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm
         (ARGS, True, None, r"loaded in 4 bit without an adapter.*--use_peft true"),
         (VLLM, True, lora(), r"use_vllm=True with a model in 4 bit.*Set use_vllm=False"),
         (ARGS, False, lora(target_modules=["q_proj", "lm_head"]), r"would never be trained. Take 'lm_head' out"),
+        (ARGS, False, lora(target_modules="lm_head"), r"would never be trained. Take 'lm_head' out"),
         (VLLM, False, lora(modules_to_save=["lm_head"]), r"changes `lm_head` of a model whose input and output"),
         (VLLM, False, lora(target_modules=["embed_tokens"]), r"changes `embed_tokens` of a model whose input and"),
     ],

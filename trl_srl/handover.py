@@ -1,9 +1,9 @@
 """SRL → RLVR: the second stage starts from exactly what the first one learned, or does not start.
 
-When a first stage has finished and saved its model, `_handover.safetensors` is written beside it, last and in one
-piece: what the model said to the probe texts before and after the training, and the options of the run. So it marks
-the stage as complete, and the second stage compares what it starts from. (The Hub upload of transformers leaves out
-names that begin with an underscore.)
+When a first stage has finished and saved its model, `_handover.logits` (a safetensors file) is written beside it, last
+and in one piece: what the model said to the probe texts before and after the training, and the options of the run. So
+it marks the stage as complete, and the second stage compares what it starts from. (The Hub upload of transformers
+leaves out names that begin with an underscore.)
 """
 
 import json
@@ -19,7 +19,7 @@ from transformers import Trainer
 from .probe import probe_logits, relative_difference
 
 
-MARKER = "_handover.safetensors"
+MARKER = "_handover.logits"  # not *.safetensors, which vLLM would take for weights
 # Of what the first stage has changed, this much may be missing where the second starts: nothing but rounding if it
 # has the same weights; with merged weights, rounded and perhaps quantised anew, it must at least be nearer to the
 # first stage's result than to the model this began with. Both numbers are ours.
@@ -51,7 +51,7 @@ def trainer_logits(trainer: Trainer) -> torch.Tensor | None:
     if trainer.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
         return None
     with trainer.accelerator.autocast():
-        return probe_logits(trainer.model, trainer.processing_class)
+        return probe_logits(trainer.model, getattr(trainer.processing_class, "tokenizer", trainer.processing_class))
 
 
 def write_handover(trainer: Trainer, folder: str | Path, before: torch.Tensor | None, options: dict[str, Any]) -> None:

@@ -40,8 +40,9 @@ def _quantized_bits(config: PretrainedConfig, quantization_config: Any) -> int |
 
 
 def _names(modules: Any) -> set[str]:
-    """Module names that an adapter's configuration lists; a regular expression or 'all-linear' lists none."""
-    return {name.rpartition(".")[2] for name in modules} if isinstance(modules, (list, set, tuple)) else set()
+    """Module names, without what stands before them, that an adapter's configuration lists."""
+    names = [modules] if isinstance(modules, str) else modules or []
+    return {name.rpartition(".")[2] for name in names}
 
 
 def check_model_arguments(

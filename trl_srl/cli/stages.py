@@ -87,7 +87,7 @@ def make_rlvr_trainer(options: Mapping[str, Any], chained: bool = False) -> Dyna
             datasets[which], summary = make_problem_rows(load(split=split), system_prompt=rlvr_args.system_prompt)
             said.append(f"RLVR {which} data: {summary}")
     if merge:
-        start = _merged_start(first, args, said)
+        start = _merged_start(first, args, model_args, said)
     trainer = DynamicSamplingTrainer(
         model=start,
         reward_funcs=accuracy_reward,
@@ -103,13 +103,15 @@ def make_rlvr_trainer(options: Mapping[str, Any], chained: bool = False) -> Dyna
     return trainer
 
 
-def _merged_start(adapter: str, args: Any, said: list[str]) -> str:
+def _merged_start(adapter: str, args: Any, model_args: Any, said: list[str]) -> str:
     """The first stage's adapter merged into its base model, by one process; a run that goes on finds it again."""
     start = Path(args.output_dir, "_start")
+    quantised = model_args.load_in_4bit or model_args.load_in_8bit
+    dtype = None if quantised or model_args.dtype == "auto" else model_args.dtype
     state = PartialState()
     if state.is_main_process and not (start.exists() and _resume(args)):
         shutil.rmtree(start, ignore_errors=True)
-        said.append(str(merge_adapter(adapter, start)))
+        said.append(str(merge_adapter(adapter, start, dtype=dtype)))
     state.wait_for_everyone()
     return str(start)
 
