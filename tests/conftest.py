@@ -50,13 +50,13 @@ def tokenizer(make_tokenizer):
 def make_model(make_tokenizer):
     """A Qwen2 of 30 thousand parameters with random weights, always the same ones."""
 
-    def make(seed=0):
+    def make(seed=0, **settings):
         import torch
         from transformers import Qwen2Config, Qwen2ForCausalLM
 
         tokenizer = make_tokenizer()
         torch.manual_seed(seed)
-        config = Qwen2Config(
+        config = dict(
             vocab_size=len(tokenizer),
             hidden_size=32,
             intermediate_size=64,
@@ -70,7 +70,7 @@ def make_model(make_tokenizer):
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        return Qwen2ForCausalLM(config)
+        return Qwen2ForCausalLM(Qwen2Config(**(config | settings)))
 
     return make
 
@@ -98,6 +98,25 @@ def expert_trajectories():
     )
 
 
+def warm_start(model, tokenizer, examples, rng):
+    """Supervised training, a few seconds, on pairs of token ids: prompt and completion."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(120):
+        batch = rng.sample(examples, 16)
+        length = max(len(prompt) + len(completion) for prompt, completion in batch)
+        input_ids = torch.full((len(batch), length), tokenizer.pad_token_id)
+        labels = torch.full((len(batch), length), -100)
+        for i, (prompt, completion) in enumerate(batch):
+            input_ids[i, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
+            labels[i, len(prompt) : len(prompt) + len(completion)] = torch.tensor(completion)
+        loss = model(input_ids=input_ids, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 @pytest.fixture(scope="session")
 def format_model(tmp_path_factory, make_model, make_tokenizer, expert_trajectories):
     """
@@ -121,23 +140,56 @@ def format_model(tmp_path_factory, make_model, make_tokenizer, expert_trajectori
         completion = gold_completion(rng.choice(words), monologue="m") + tokenizer.eos_token
         prompt_ids = render_prompt(row["prompt"], tokenizer, tokenize=True)
         examples.append((prompt_ids, tokenizer(completion, add_special_tokens=False)["input_ids"]))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(120):
-        batch = rng.sample(examples, 16)
-        length = max(len(prompt) + len(completion) for prompt, completion in batch)
-        input_ids = torch.full((len(batch), length), tokenizer.pad_token_id)
-        labels = torch.full((len(batch), length), -100)
-        for i, (prompt, completion) in enumerate(batch):
-            input_ids[i, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
-            labels[i, len(prompt) : len(prompt) + len(completion)] = torch.tensor(completion)
-        loss = model(input_ids=input_ids, labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    warm_start(model, tokenizer, examples, rng)
     folder = tmp_path_factory.mktemp("format-model")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def qlora_base(tmp_path_factory, make_model, make_tokenizer, expert_trajectories):
+    """
+    Folder of a model whose layers bitsandbytes can quantise, after a warm start on two tasks: steps with the system
+    prompt "S", whole problems with "A". It follows the format of both and is seldom right.
+    """
+    import random
+
+    import torch
+
+    from trl_srl import format_trajectories, gold_completion, make_problem_rows
+    from trl_srl.prompts import render_prompt
+
+    torch.manual_seed(0)
+    rng = random.Random(0)
+    tokenizer, model = make_tokenizer(), make_model(hidden_size=64, intermediate_size=128)
+    tasks = [(row["prompt"], "sum") for row in format_trajectories(expert_trajectories, system_prompt="S")[0]]
+    tasks += [(row["prompt"], "answer") for row in make_problem_rows(expert_trajectories, system_prompt="A")[0]] * 2
+    examples = []
+    for prompt, task in tasks:
+        words = [f"\\boxed{{{rng.randint(2, 9)}}}"] if task == "answer" else ["add 3 and 5", "sum is 7", "sum 4"]
+        completion = gold_completion(rng.choice(words), monologue="m") + tokenizer.eos_token
+        prompt_ids = render_prompt(prompt, tokenizer, tokenize=True)
+        examples.append((prompt_ids, tokenizer(completion, add_special_tokens=False)["input_ids"]))
+    warm_start(model, tokenizer, examples, rng)
+    folder = tmp_path_factory.mktemp("qlora-base")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def nf4():
+    """NF4 with double quantisation, as `--load_in_4bit --use_bnb_nested_quant`."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
 
 
 @pytest.fixture

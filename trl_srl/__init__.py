@@ -12,6 +12,7 @@ from .adapters import ADAPTERS, adapt
 from .agent_prompts import build_agent_prompt
 from .formatting import format_trajectories
 from .loading import load_rows, split_solutions
+from .problem_rows import ProblemSummary, make_problem_rows
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
 from .rewards import step_similarity_reward
 from .similarity import step_similarity
@@ -22,5 +23,76 @@ from .trajectories import Step, join_steps, split_steps
 if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
-    from .evaluation import StepEvaluation, evaluate_steps, generate_steps
+    from .evaluation import Solution, StepEvaluation, evaluate_steps, generate_steps
+    from .memory import MemoryEstimate, estimate_memory
+    from .merging import MergeReport, merge_adapter
+    from .report import write_report
+    from .rollouts import read_rollouts
+    from .trainer import SRLTrainer
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "DynamicSamplingConfig": "config",
+    "SRLConfig": "config",
+    "DynamicSamplingTrainer": "dynamic_sampling",
+    "Solution": "evaluation",
+    "StepEvaluation": "evaluation",
+    "evaluate_steps": "evaluation",
+    "generate_steps": "evaluation",
+    "MemoryEstimate": "memory",
+    "estimate_memory": "memory",
+    "MergeReport": "merging",
+    "merge_adapter": "merging",
+    "write_report": "report",
+    "read_rollouts": "rollouts",
+    "SRLTrainer": "trainer",
+}
+
+__all__ = [
+    "ADAPTERS",
+    "Completion",
+    "DynamicSamplingConfig",
+    "DynamicSamplingTrainer",
+    "FormattingSummary",
+    "MemoryEstimate",
+    "MergeReport",
+    "ProblemSummary",
+    "SRLConfig",
+    "SRLTrainer",
+    "Solution",
+    "Step",
+    "StepEvaluation",
+    "__version__",
+    "adapt",
+    "build_agent_prompt",
+    "build_prompt",
+    "estimate_memory",
+    "evaluate_steps",
+    "format_trajectories",
+    "generate_steps",
+    "gold_completion",
+    "join_steps",
+    "load_rows",
+    "make_problem_rows",
+    "merge_adapter",
+    "parse_completion",
+    "read_action",
     "read_rollouts",
+    "split_by_problem",
+    "split_solutions",
+    "split_steps",
+    "step_similarity",
+    "step_similarity_reward",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

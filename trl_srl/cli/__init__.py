@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import card, demo, evaluate, memory, plot, prepare, report, train
+from . import card, demo, evaluate, memory, merge, plot, prepare, report, train
 
 
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
     "report": report,
     "plot": plot,
     "card": card,
+    "merge": merge,
     "demo": demo,
 }
 

@@ -1,31 +1,31 @@
-"""`trl-srl train`: SRL with TRL's parser. Options are the fields of its and our dataclasses, `--config` reads YAML.
+"""`trl-srl train`: SRL, RLVR, or one after the other, with TRL's parser. Options are the fields of its and our
+dataclasses, `--config` reads YAML.
 
 Also the entry point for several processes: `accelerate launch -m trl_srl.cli.train --config x.yaml`.
 """
 
 import argparse
+import gc
 import sys
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
-
-
-if TYPE_CHECKING:
-    from ..trainer import SRLTrainer
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser = subparsers.add_parser(
         name,
-        help="train a model by SRL",
-        description="Train a model by SRL on step rows or trajectory rows.",
+        help="train a model by SRL, and by RLVR afterwards",
+        description="Train a model by SRL on step rows or trajectory rows. A block `rlvr:` in the file of --config "
+        "adds a second stage on whole problems, which starts from exactly the first one's weights.",
         epilog="Needed: --model_name_or_path, --dataset_name (a folder of `trl-srl prepare`, a file, or a dataset id "
         "on the Hub) and --output_dir. Options are the fields of trl_srl.SRLConfig (learning_rate, num_generations, "
         "max_completion_length, dynamic_sampling, …), trl.ModelConfig (use_peft, lora_r, load_in_4bit, …) and "
         "trl.ScriptArguments (dataset_name, dataset_train_split, …); --config FILE reads them from YAML. "
         "`trl-srl train --help_all` lists every one. Several processes: accelerate launch -m trl_srl.cli.train …",
     )
-    parser.add_argument("--config", help="YAML file with options")
+    parser.add_argument("--config", help="YAML file with options, and perhaps a block `rlvr:` with those of RLVR")
+    parser.add_argument("--stage", choices=["srl", "rlvr"], help="run this stage only")
     parser.add_argument("--help_all", action="store_true", help="list every option (imports torch and TRL)")
 
 
@@ -34,45 +34,20 @@ def run(args: argparse.Namespace) -> None:
     raise AssertionError("trl-srl train is parsed by TRL")
 
 
-def _make_trainer(argv: list[str]) -> "tuple[SRLTrainer, str]":
-    """The trainer that the options describe, and the name of its dataset. Ends with one line if they cannot work."""
-    from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config, get_quantization_config
-
-    from ..config import SRLConfig
-    from ..loading import load_rows
-    from ..trainer import SRLTrainer
-
-    parser = TrlParser((ScriptArguments, SRLConfig, ModelConfig), prog="trl-srl train")
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """End with one line for what the user can mend."""
     try:
-        script_args, args, model_args = parser.parse_args_and_config(argv)
-        for option, value in (
-            ("model_name_or_path", model_args.model_name_or_path),
-            ("dataset_name", script_args.dataset_name),
-        ):
-            if value is None:
-                raise ValueError(f"--{option} is missing: name it on the command line or in the file of --config.")
-        args.model_init_kwargs = {
-            "revision": model_args.model_revision,
-            "attn_implementation": model_args.attn_implementation,
-            "dtype": model_args.dtype,
-        } | (args.model_init_kwargs or {})
-        load = partial(
-            load_rows,
-            script_args.dataset_name,
-            name=script_args.dataset_config,
-            streaming=script_args.dataset_streaming,
-        )
-        trainer = SRLTrainer(
-            model=model_args.model_name_or_path,
-            args=args,
-            train_dataset=load(split=script_args.dataset_train_split),
-            eval_dataset=load(split=script_args.dataset_test_split) if args.eval_strategy != "no" else None,
-            quantization_config=get_quantization_config(model_args),
-            peft_config=get_peft_config(model_args),
-        )
+        yield
     except (ValueError, TypeError, OSError, ImportError) as error:
-        parser.exit(2, f"trl-srl train: {error}\n")
-    return trainer, script_args.dataset_name
+        sys.stderr.write(f"trl-srl train: {error}\n")
+        sys.exit(2)
+
+
+def _end(trainer: Any) -> None:
+    """Finish the trackers and the process group."""
+    if hasattr(trainer, "end"):  # transformers 5.18
+        trainer.end()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,29 +58,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv (`list[str]`, *optional*):
             Arguments; `sys.argv[1:]` when not given.
     """
+    from accelerate.utils.memory import clear_device_cache
+
+    from .stage_options import make_parser, read_command
+    from .stages import finish_stage, is_finished, make_rlvr_trainer, make_srl_trainer
+
     arguments = list(sys.argv[1:] if argv is None else argv)
-    trainer, dataset_name = _make_trainer(["--help"] if "--help_all" in arguments else arguments)
-    args, trainer.dataset_name = trainer.args, dataset_name
-    resume = {"true": True, "false": None}.get(str(args.resume_from_checkpoint).lower(), args.resume_from_checkpoint)
-    from ..selection import NothingToLearnError
-
-    try:
-        trainer.train(resume_from_checkpoint=resume)
-    except NothingToLearnError as error:
-        sys.exit(f"trl-srl train: {error}")
-    if trainer.interrupted:
-        trainer.accelerator.print(
-            f"Stopped by SIGTERM after step {trainer.state.global_step} of {trainer.state.max_steps}, with a "
-            f"checkpoint in {args.output_dir}. Go on with --resume_from_checkpoint true."
-        )
-        return
-    trainer.save_model(args.output_dir)
-    trainer.accelerator.print(f"Model saved to {args.output_dir}.")
-    if args.push_to_hub:
-        trainer.push_to_hub()
-    if hasattr(trainer, "end"):  # transformers 5.18: finishes the trackers and the process group
-        trainer.end()
-
-
-if __name__ == "__main__":
-    main()
+    if "--help_all" in arguments:
+        make_parser("rlvr" if "rlvr" in arguments else "srl").parse_args(["--help"])
+    with _one_line():
+        command = read_command(arguments)
+        srl, rlvr = command.stages.get("srl"), command.stages.get("rlvr")
+        if srl is not None and rlvr is not None and is_finished(srl):
+            sys.stdout.write(f"The first stage is complete in {srl['output_dir']}; it is not run again.\n")
+            srl = None
+    if srl is not None:
+        with _one_line():
+            trainer = make_srl_trainer(srl)
+        if not finish_stage(trainer, srl, lenient=rlvr is not None):
+            return
+        trainer.accelerator.free_memory()
+        if rlvr is None:
+            _end(trainer)
+        del trainer
+        gc.collect()
+        clear_device_cache()
+    if rlvr is not None:
+        with _one_line():
+            trainer = make_rlvr_trainer(rlvr, chained=command.chained)
+        if finish_stage(trainer, rlvr, lenient=command.chained):
+            _end(trainer)

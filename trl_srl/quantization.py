@@ -1,0 +1,175 @@
+"""QLoRA goes through TRL's own arguments (`quantization_config`, `peft_config`). What is left to do is here: refuse
+what cannot work before anything large is loaded, and mend two things that would break the training.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from transformers import AutoConfig, PretrainedConfig
+from transformers.utils import is_bitsandbytes_available
+from trl import GRPOConfig
+
+from .adapter_loading import find_base, read_adapter
+
+
+logger = logging.getLogger(__name__)
+
+HEAD, EMBEDDINGS = "lm_head", "embed_tokens"
+
+
+def _model_config(model: Any, args: GRPOConfig, revision: str | None) -> tuple[PretrainedConfig, Any]:
+    """The configuration of a model (a path, an id or a loaded one), and of the adapter that it brings, or None."""
+    if not isinstance(model, str):
+        return model.config, next(iter(model.peft_config.values())) if is_peft_model(model) else None
+    adapter = read_adapter(model, revision)
+    if adapter is not None:
+        return find_base(model, adapter)[1], adapter
+    return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=args.trust_remote_code), None
+
+
+def _quantized_bits(config: PretrainedConfig, quantization_config: Any) -> int | None:
+    """4 or 8 if bitsandbytes holds the weights so, on loading or in the checkpoint already; else None."""
+    settings = quantization_config or getattr(config, "quantization_config", None) or {}
+    if not isinstance(settings, dict):
+        settings = settings.to_dict()
+    if settings.get("quant_method") != "bitsandbytes":
+        return None
+    return 4 if settings.get("load_in_4bit") or settings.get("_load_in_4bit") else 8
+
+
+def _names(modules: Any) -> set[str]:
+    """Module names, without what stands before them, that an adapter's configuration lists."""
+    names = [modules] if isinstance(modules, str) else modules or []
+    return {name.rpartition(".")[2] for name in names}
+
+
+def check_model_arguments(
+    model: Any, args: GRPOConfig, quantization_config: Any = None, peft_config: Any = None
+) -> None:
+    """
+    Refuse what TRL cannot train, before a large model is loaded.
+
+    Args:
+        model (`str` or [`~transformers.PreTrainedModel`] or `PeftModel`):
+            The model of the trainer.
+        args ([`~trl.GRPOConfig`]):
+            Its arguments.
+        quantization_config, peft_config (*optional*):
+            As given to the trainer.
+
+    Raises:
+        `ValueError`: that says what to write instead.
+    """
+    init_kwargs = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
+    config, brought = _model_config(model, args, init_kwargs.get("revision"))
+    bits = _quantized_bits(config, quantization_config or init_kwargs.get("quantization_config"))
+    name = model if isinstance(model, str) else "The model"
+    if brought is not None and peft_config is not None:
+        raise ValueError(
+            f"{name} has an adapter already, and `peft_config` (--use_peft) asks for a new one. To train that adapter "
+            "further leave `peft_config` out; for a new one on top merge the first: trl_srl.merge_adapter, or "
+            "`trl-srl merge`."
+        )
+    adapter = brought if brought is not None else peft_config
+    if bits and adapter is None:
+        raise ValueError(
+            f"{name} is loaded in {bits} bit without an adapter, and quantised weights cannot be trained. Pass "
+            "`peft_config=LoraConfig(…)` (on the command line --use_peft true), or do not quantise."
+        )
+    if bits and args.use_vllm:
+        # TRL pushes the packed weights of bitsandbytes, without the state that says how to unpack them:
+        # https://github.com/huggingface/trl/issues/4973. To be removed when
+        # https://github.com/huggingface/trl/pull/6922 is in the oldest TRL that we support.
+        raise ValueError(
+            f"use_vllm=True with a model in {bits} bit: TRL sends vLLM weights that are packed, whose shapes vLLM "
+            "refuses. Set use_vllm=False, so that transformers generates, or train the adapter on the model in 16 bit "
+            "(--load_in_4bit false --dtype bfloat16)."
+        )
+    targets = _names(getattr(adapter, "target_modules", None))
+    if HEAD in targets:
+        raise ValueError(
+            f"The adapter is to change `{HEAD}`, but TRL reads the log-probabilities from `{HEAD}.weight` past the "
+            f"adapter, so that it would never be trained. Take '{HEAD}' out of `target_modules` "
+            "(--lora_target_modules); 'all-linear' leaves it out by itself."
+        )
+    embedded = (targets | _names(getattr(adapter, "modules_to_save", None))) & {HEAD, EMBEDDINGS}
+    if embedded and args.use_vllm and config.get_text_config().tie_word_embeddings:
+        # A model with tied embeddings has one matrix in vLLM and, once one side is trained, two here.
+        raise ValueError(
+            f"The adapter changes `{min(embedded)}` of a model whose input and output embeddings are one matrix. "
+            "vLLM keeps them one, so it would sample from another model than the one that is trained. Leave it out of "
+            "`target_modules` and `modules_to_save`, or set use_vllm=False."
+        )
+
+
+def keep_differentiable_on_cpu(model: torch.nn.Module) -> int:
+    """
+    Keep 4-bit layers differentiable on a CPU with AVX512_BF16; elsewhere nothing changes.
+
+    There bitsandbytes repacks the weights of a `Linear4bit` for good in the first forward pass in evaluation mode. Its
+    kernel for packed weights has no backward pass: training after an evaluation then fails, for layers with a bias, or
+    goes on with wrong gradients.
+
+    Args:
+        model ([`~torch.nn.Module`]):
+            The model. Layers that an earlier evaluation has packed are unpacked, but for a rounding of their scales
+            to bfloat16 that cannot be undone; a warning says so.
+
+    Returns:
+        `int`: number of 4-bit layers.
+    """
+    if not is_bitsandbytes_available():
+        return 0
+    import bitsandbytes
+
+    # The kernel came with https://github.com/bitsandbytes-foundation/bitsandbytes/pull/1804; nobody seems to have
+    # reported this consequence (but see issue 2078 there). To be removed when test_quantization.py says that a layer
+    # which was evaluated gives right gradients by itself.
+    layers = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    packed = 0
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        if getattr(getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False):
+            packed += 1
+            layer.state_dict()  # unpacks the weights in place
+    if packed:
+        logger.warning(
+            f"{packed} 4-bit layers were packed for inference by a forward pass before the trainer was made. They are "
+            "unpacked again, with scales rounded to bfloat16. Make the trainer before you evaluate, or load the model "
+            "anew."
+        )
+    return len(layers)
+
+
+def trainable_weights(model: Any) -> dict[str, torch.Tensor]:
+    """Copies of the weights that a `PeftModel` trains, by name; nothing for other models."""
+    if not isinstance(model, torch.nn.Module) or not is_peft_model(model):
+        return {}
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def keep_adapters_in_fp32(model: torch.nn.Module, trained: dict[str, torch.Tensor]) -> int:
+    """
+    Undo TRL's cast of the adapters on a quantised model to bfloat16.
+
+    TRL follows the QLoRA paper there, whatever `bf16` says. With `fp16=True` the gradient scaler cannot unscale
+    bfloat16 gradients (https://github.com/huggingface/trl/issues/4901), so that a T4 could not train at all. To be
+    removed when TRL's cast depends on `bf16`.
+
+    Args:
+        model (`PeftModel`):
+            The model as TRL has made it.
+        trained (`dict[str, torch.Tensor]`):
+            What [`trainable_weights`] gave before, for an adapter that was trained already: the cast has rounded it.
+
+    Returns:
+        `int`: number of parameters (tensors) that were cast.
+    """
+    cast = 0
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = trained.get(name, parameter.data).to(parameter.device, torch.float32)
+            cast += 1
+    return cast
