@@ -28,6 +28,7 @@ LAYERS = {
     "dynamic_sampling": 4,
     "model_card": 4,
     "evaluation": 4,
+    "metrics": 3,
     "trainer": 5,
     "demo": 6,
     "cli": 7,

@@ -19,7 +19,7 @@ from .trajectories import Step, join_steps, split_steps
 if TYPE_CHECKING:
     from .config import DynamicSamplingConfig, SRLConfig
     from .dynamic_sampling import DynamicSamplingTrainer
-    from .evaluation import StepEvaluation, evaluate_steps, generate_steps
+    from .evaluation import Solution, StepEvaluation, evaluate_steps, generate_steps
     from .trainer import SRLTrainer
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ _LAZY = {
     "DynamicSamplingConfig": "config",
     "SRLConfig": "config",
     "DynamicSamplingTrainer": "dynamic_sampling",
+    "Solution": "evaluation",
     "StepEvaluation": "evaluation",
     "evaluate_steps": "evaluation",
     "generate_steps": "evaluation",
@@ -41,6 +42,7 @@ __all__ = [
     "FormattingSummary",
     "SRLConfig",
     "SRLTrainer",
+    "Solution",
     "Step",
     "StepEvaluation",
     "__version__",

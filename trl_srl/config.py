@@ -6,6 +6,9 @@ from trl import GRPOConfig
 
 
 REFILL_FALLBACKS = ("mask", "replace", "error")
+# What a model that writes only malformed completions can be best at: saying nothing is short and never cut off, and
+# the loss of GRPO measures no quality.
+GAMEABLE_METRICS = ("loss", "srl/truncated_rate", "srl/cut_rate", "srl/monologue_length", "srl/action_length")
 
 
 @dataclass
@@ -86,7 +89,8 @@ class SRLConfig(DynamicSamplingConfig):
     are the paper's (its table of hyper-parameters): `learning_rate=5e-7`, `loss_type="grpo"` (each completion is
     normalised by its own length); `temperature=1.0`, 8 generations, `beta=0.0`, `scale_rewards="group"`,
     `max_grad_norm=1.0` and no warm-up are TRL's defaults as well. The paper's batch is 512 prompts. Evaluation
-    generates once for each row (`num_generations_eval=1`), where TRL generates `num_generations` times.
+    generates once for each row (`num_generations_eval=1`), where TRL generates `num_generations` times, and
+    `load_best_model_at_end` goes by `eval_srl/similarity`, where transformers goes by the loss.
 
     Parameters:
         format_penalty (`float`, *optional*, defaults to `-1.0`):
@@ -126,3 +130,15 @@ class SRLConfig(DynamicSamplingConfig):
     max_prompt_length: int | None = field(
         default=None, metadata={"help": "Longest prompt in tokens; whole earlier steps are left out to fit."}
     )
+
+    def __post_init__(self) -> None:
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "eval_srl/similarity"
+        metric = (self.metric_for_best_model or "").removeprefix("eval_")
+        if metric in GAMEABLE_METRICS or metric.startswith("completions/"):
+            raise ValueError(
+                f"metric_for_best_model={self.metric_for_best_model!r} does not tell a good model from one that writes "
+                "nothing usable. Write 'eval_srl/similarity', 'eval_srl/exact_step_rate' or 'eval_reward', in which "
+                "malformed completions count as failures."
+            )
+        super().__post_init__()

@@ -18,6 +18,13 @@ SYSTEM_PROMPT = (
     "before it, without repeating them."
 )
 
+SOLUTION_SYSTEM_PROMPT = (
+    "Solve the problem step by step. Write the whole solution, and at its end the final answer inside \\boxed{}."
+)
+NEXT_STEP_REQUEST = "Write the next step."
+ANSWER_REQUEST = "The solution ends here. Write its final answer inside \\boxed{} and nothing else."
+_PROBLEM, _SOLUTION = "Problem:\n", "Solution so far:\n"
+
 Message = dict[str, str]
 
 
@@ -35,6 +42,7 @@ def build_prompt(
     next_title: str = "",
     omitted_steps: int = 0,
     system_prompt: str | None = None,
+    request: str = NEXT_STEP_REQUEST,
 ) -> list[Message]:
     r"""
     Build the chat messages that ask for the next step of a solution.
@@ -51,6 +59,8 @@ def build_prompt(
             How many steps before `previous_steps` were left out to fit a length limit; the prompt says so.
         system_prompt (`str`, *optional*):
             Replaces `SYSTEM_PROMPT`, whose wording is ours (the paper's Appendix B has the same content).
+        request (`str`, *optional*, defaults to `"Write the next step."`):
+            The last line.
 
     Returns:
         `list[dict[str, str]]`: messages with `role` and `content`, never a plain string, so that the model's chat
@@ -71,6 +81,24 @@ def build_prompt(
 
     ```
     """
+    messages = _as_messages(problem)
+    system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
+    if messages[0].get("role") == "system":
+        system = f"{system}\n\n{messages.pop(0)['content']}"
+    solution = [f"(earlier steps left out: {omitted_steps})"] if omitted_steps else []
+    solution += previous_steps
+    parts = [
+        _PROBLEM + messages[-1]["content"],
+        _SOLUTION + ("\n\n".join(solution) if solution else "(nothing yet)"),
+        f"Title of the next step: {next_title}" if next_title else "",
+        request,
+    ]
+    question = {"role": "user", "content": "\n\n".join(part for part in parts if part)}
+    return [{"role": "system", "content": system}, *messages[:-1], question]
+
+
+def _as_messages(problem: str | Sequence[Message]) -> list[Message]:
+    """A problem as chat messages, of which the last one is the user's."""
     match problem:
         case str():
             messages = [{"role": "user", "content": problem}]
@@ -83,19 +111,63 @@ def build_prompt(
             f"`prompt` must end with a user message whose content is a text, got {str(problem)[:200]!r}. Write "
             "[{'role': 'user', 'content': problem}], or give the problem as a plain text in a `problem` column."
         )
-    system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
+    return messages
+
+
+def build_solution_prompt(problem: str | Sequence[Message], system_prompt: str | None = None) -> list[Message]:
+    """
+    Build the chat messages that ask for a whole solution at once.
+
+    Args:
+        problem (`str` or `list[dict[str, str]]`):
+            As in [`build_prompt`].
+        system_prompt (`str`, *optional*):
+            Replaces `SOLUTION_SYSTEM_PROMPT`, which asks for steps and for the final answer in a box; its wording is
+            ours.
+
+    Returns:
+        `list[dict[str, str]]`.
+    """
+    messages = _as_messages(problem)
+    system = system_prompt if system_prompt is not None else SOLUTION_SYSTEM_PROMPT
     if messages[0].get("role") == "system":
         system = f"{system}\n\n{messages.pop(0)['content']}"
-    solution = [f"(earlier steps left out: {omitted_steps})"] if omitted_steps else []
-    solution += previous_steps
-    parts = [
-        f"Problem:\n{messages[-1]['content']}",
-        "Solution so far:\n" + ("\n\n".join(solution) if solution else "(nothing yet)"),
-        f"Title of the next step: {next_title}" if next_title else "",
-        "Write the next step.",
-    ]
-    question = {"role": "user", "content": "\n\n".join(part for part in parts if part)}
-    return [{"role": "system", "content": system}, *messages[:-1], question]
+    return [{"role": "system", "content": system}, *messages]
+
+
+def read_problem(prompt: Sequence[Message]) -> tuple[str | list[Message], str]:
+    """
+    The problem that a prompt of [`build_prompt`] is about, and its system prompt.
+
+    Args:
+        prompt (`list[dict[str, str]]`):
+            Chat messages.
+
+    Returns:
+        `tuple`: what `build_prompt` takes as `problem` (chat messages only if there is more than the user's), and as
+        `system_prompt`.
+
+    Raises:
+        `ValueError`: when `build_prompt` did not make the prompt.
+
+    Example:
+
+    ```python
+    >>> from trl_srl.prompts import build_prompt, read_problem
+    >>> read_problem(build_prompt("What is 2 · 3 + 1?", ["2 · 3 = 6"], system_prompt="Think."))
+    ('What is 2 · 3 + 1?', 'Think.')
+
+    ```
+    """
+    content = prompt[-1]["content"]
+    problem, found, _ = content.removeprefix(_PROBLEM).partition(f"\n\n{_SOLUTION}")
+    if not found or not content.startswith(_PROBLEM) or prompt[0]["role"] != "system":
+        raise ValueError(
+            f"Cannot find the problem in the prompt {content[:200]!r}: trl_srl.build_prompt did not make it. Give "
+            "rows with a `problem` and an `answer`."
+        )
+    earlier = [dict(message) for message in prompt[1:-1]]
+    return ([*earlier, {"role": "user", "content": problem}] if earlier else problem), prompt[0]["content"]
 
 
 def parse_completion(text: str, think_prefilled: bool = False) -> Completion | None:

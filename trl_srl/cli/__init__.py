@@ -1,13 +1,13 @@
-"""Command line: `trl-srl prepare | train | evaluate | demo`. One file for each command; heavy imports stay inside."""
+"""Command line: `trl-srl COMMAND`. One file for each command; heavy imports stay inside."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, evaluate, prepare, train
+from . import compare, demo, evaluate, prepare, train
 
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "demo": demo}
+COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "compare": compare, "demo": demo}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
