@@ -1,14 +1,22 @@
 """Arguments: what TRL's `GRPOConfig` has, plus dynamic sampling, plus the few decisions that are SRL's."""
 
+import re
 from dataclasses import dataclass, field
 
 from trl import GRPOConfig
 
 
 REFILL_FALLBACKS = ("mask", "replace", "error")
-# What a model that writes only malformed completions can be best at: saying nothing is short and never cut off, and
-# the loss of GRPO measures no quality.
-GAMEABLE_METRICS = ("loss", "srl/truncated_rate", "srl/cut_rate", "srl/monologue_length", "srl/action_length")
+# What may choose the best checkpoint: metrics in which malformed completions count as failures. GRPO's loss measures
+# no quality, and lengths and rates of cut-off completions are best for a model that writes nothing.
+SELECTABLE_METRICS = (
+    "srl/similarity",
+    "srl/similarity_by_problem",
+    "srl/exact_step_rate",
+    "srl/right_number_rate",
+    "srl/format_rate",
+    "reward",
+)
 
 
 @dataclass
@@ -131,14 +139,19 @@ class SRLConfig(DynamicSamplingConfig):
         default=None, metadata={"help": "Longest prompt in tokens; whole earlier steps are left out to fit."}
     )
 
+    metric_for_best_model: str | None = field(
+        default=None,
+        metadata={"help": "What chooses the best checkpoint; eval_srl/similarity if load_best_model_at_end is set."},
+    )
+
     def __post_init__(self) -> None:
         if self.load_best_model_at_end and self.metric_for_best_model is None:
             self.metric_for_best_model = "eval_srl/similarity"
-        metric = (self.metric_for_best_model or "").removeprefix("eval_")
-        if metric in GAMEABLE_METRICS or metric.startswith("completions/"):
+        metric = (self.metric_for_best_model or SELECTABLE_METRICS[0]).removeprefix("eval_")
+        if metric not in SELECTABLE_METRICS and not re.fullmatch(r"rewards/.+/mean", metric):
             raise ValueError(
-                f"metric_for_best_model={self.metric_for_best_model!r} does not tell a good model from one that writes "
-                "nothing usable. Write 'eval_srl/similarity', 'eval_srl/exact_step_rate' or 'eval_reward', in which "
-                "malformed completions count as failures."
+                f"metric_for_best_model={self.metric_for_best_model!r} may prefer a model that writes nothing usable. "
+                f"Write one of {', '.join(f'eval_{name}' for name in SELECTABLE_METRICS)}, in which malformed "
+                "completions count as failures, or eval_rewards/<name>/mean for a reward function of your own."
             )
         super().__post_init__()

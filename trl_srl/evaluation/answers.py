@@ -19,10 +19,10 @@ from ..prompts import THINK_CLOSE, THINK_OPEN
 
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_STATED = re.compile(r"\banswer(?:\s+is\s*:?|\s*:)[ \t]*(\S.*)", re.IGNORECASE)
-_GSM8K = re.compile(r"^[ \t]*####[ \t]*(\S.*)", re.MULTILINE)
-# Not "3.5" and not "$1,000": a full stop ends the statement where white space follows it.
-_END_OF_STATEMENT = re.compile(r"\.(?=\s|$)")
+_STATED = re.compile(r"\banswer(?:\s+is[ \t]*:?|[ \t]*:)", re.IGNORECASE)
+_GSM8K = re.compile(r"^[ \t]*####", re.MULTILINE)
+# Not the one in "3.5": a full stop ends the statement where white space follows it, perhaps after a closing mark.
+_END_OF_STATEMENT = re.compile(r"\.(?=[*_)\]\"'`]*(?:\s|$))")
 
 
 def _boxed(text: str) -> str | None:
@@ -72,8 +72,9 @@ def find_final_answer(text: str) -> str | None:
     if boxed is not None:
         return boxed
     for pattern in (_GSM8K, _STATED):
-        for statement in reversed(pattern.findall(text)):
-            answer = _END_OF_STATEMENT.split(statement, maxsplit=1)[0].strip(" \t*_:")
+        for match in reversed(list(pattern.finditer(text))):
+            line = text[match.end() :].partition("\n")[0]
+            answer = _END_OF_STATEMENT.split(line, maxsplit=1)[0].strip(" \t\r*_:")
             if answer:
                 return answer
     return None
@@ -91,7 +92,7 @@ def require_math_verify() -> None:
 
 
 class AnswerChecker:
-    """
+    r"""
     Checks answers with math-verify in a process of its own, which lives as long as the checker.
 
     A context manager. It can be used in any thread. An answer that takes more than `seconds`, or ends the process

@@ -191,7 +191,7 @@ class VLLMBackend:
             # vLLM leaves the token that ended a completion in, or not, depending on how it was told of it.
             ending = set() if cut_off or not ids else {ids[-1]} & {*self.tokenizer.all_special_ids}
             generated = _decode(ids, render_prompt(prompt, self.tokenizer), self.tokenizer, ending)
-            results.append(generated._replace(truncated=cut_off))
+            results.append(Generated(generated.text, generated.num_tokens, truncated=cut_off))
         return results
 
 

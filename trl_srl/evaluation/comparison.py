@@ -5,7 +5,7 @@ and in words, so that three more problems of thirty are not sold as progress.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,9 +110,9 @@ def compare_values(name: str, first: Mapping[str, float], second: Mapping[str, f
 
 def _problem_values(folder: Path, results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Measures by name: value by problem id."""
-    from datasets import Dataset
+    from pyarrow import parquet
 
-    rows: Sequence[Mapping[str, Any]] = list(Dataset.from_parquet(str(folder / PROBLEMS_FILE)))
+    rows = parquet.read_table(folder / PROBLEMS_FILE).to_pylist()
     if results["kind"] == "steps":
         names = ("similarity", "exact_step_rate", "format_rate")
         return {name: {row["problem_id"]: float(row[name]) for row in rows} for name in names}

@@ -109,9 +109,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as a Parquet file; lone surrogates, which byte-level models can produce, become question marks."""
-    from datasets import Dataset
+    from pyarrow import Table, parquet
 
-    Dataset.from_list([{name: _valid(value) for name, value in row.items()} for row in rows]).to_parquet(str(path))
+    table = Table.from_pylist([{name: _valid(value) for name, value in row.items()} for row in rows])
+    parquet.write_table(table, path)
 
 
 def _valid(value: Any) -> Any:
@@ -151,11 +152,8 @@ def print_results(results: Mapping[str, Any], console: "Console | None" = None) 
     console = console or Console()
     solutions = results["kind"] == "solutions"
     count = f"{results['num_problems']:,} problems" if solutions else f"{results['num_rows']:,} step rows"
-    table = Table(
-        title=f"{results['model']} on {results['dataset']}: {count}",
-        box=box.ROUNDED if console.is_terminal else None,
-        title_justify="left",
-    )
+    console.print(f"{results['model']} on {results['dataset']}: {count}", soft_wrap=True, markup=False)
+    table = Table(box=box.ROUNDED if console.is_terminal else None)
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)

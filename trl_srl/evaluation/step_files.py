@@ -77,14 +77,13 @@ def evaluate_step_rows(
     steps = write_next_steps(
         backend, step_rows, max_completion_length=max_completion_length, temperature=temperature, seed=seed
     )
-    means, intervals = summarize_steps(steps)._asdict(), step_intervals(steps)
+    means: dict[str, float] = summarize_steps(steps)._asdict()
+    intervals = step_intervals(steps)
     del means["num_rows"]
     results = {
         **identity,
         "metrics": {
-            name: as_metric(intervals[name] if name in intervals else value)
-            for name, value in means.items()
-            if not math.isnan(value)
+            name: as_metric(intervals.get(name, value)) for name, value in means.items() if not math.isnan(value)
         },
         "similarity_by_step": _similarities_by_step(steps),
         **about_this_run(),

@@ -198,8 +198,10 @@ def evaluation_metrics(results: Sequence[StepResult]) -> dict[str, float]:
     """What the trainer logs of an evaluation: the means, and the similarity of each step, counted from 1."""
     if not results:
         return {}
-    metrics = summarize_steps(results)._asdict()
+    metrics: dict[str, float] = summarize_steps(results)._asdict()
     del metrics["num_rows"]
+    if math.isnan(metrics["right_number_rate"]):
+        del metrics["right_number_rate"]
     return metrics | {f"similarity_by_step/{i + 1}": value for i, value in similarity_by_step(results).items()}
 
 
