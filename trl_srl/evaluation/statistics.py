@@ -59,8 +59,8 @@ def mean_interval(values_by_problem: Sequence[Sequence[float]]) -> Interval:
     Mean of all values, with an interval that knows which of them belong to one problem.
 
     Wilson's interval with the effective number of observations: p(1 - p) divided by the variance of the mean, which
-    is estimated from the sums of whole problems (Korn and Graubard, Survey Methodology 24, 1998, for proportions in
-    clustered samples). With one 0 or 1 for each problem this is Wilson's interval itself. Our choice over the
+    is estimated from the sums of whole problems (Korn and Graubard, Survey Methodology 24, 1998, who put it into the
+    exact binomial interval). With one 0 or 1 for each problem this is Wilson's interval itself. Our choice over the
     bootstrap, which gives an interval of width 0 when no problem is solved.
 
     Args:
