@@ -1,5 +1,6 @@
 """How a final answer is recognised, and when two are equal."""
 
+import sys
 import threading
 
 import pytest
@@ -86,6 +87,12 @@ def test_text_is_not_executed(checker, tmp_path):
     attack = f"__import__('pathlib').Path('{marker}').touch()"
     assert checker.check([attack, f"\\boxed{{{attack}}}"], ["1", "1"]) == [False, False]
     assert not marker.exists()
+
+
+def test_without_math_verify_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(ImportError, match=r"pip install 'trl-srl\[eval\]'"):
+        AnswerChecker()
 
 
 def test_an_answer_that_hangs_is_wrong_and_the_next_one_is_checked():

@@ -2,14 +2,17 @@
 
 import json
 import re
+from io import StringIO
 
 import datasets
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from trl_srl import format_trajectories
 from trl_srl.cli import main
 from trl_srl.evaluation import BENCHMARKS, read_problems
+from trl_srl.evaluation.results import print_results
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,14 @@ def test_problems_step_by_step(evaluate, sums, tmp_path):
     assert {"avg@2", "pass@2"} <= set(results["metrics"])
     assert (results["dataset"], results["num_problems"]) == (str(data), 5)
     assert results["settings"]["step_by_step"] is True
+
+
+def test_a_terminal_gets_a_table_with_lines(evaluate, sums, tmp_path):
+    _, results = evaluate("--dataset", write(tmp_path / "sums.jsonl", sums), "--max_rows", 2, "--batch_size", 2)
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+    print_results(results, console)
+    assert "╭" in console.file.getvalue()
+    assert "95 % interval" in console.file.getvalue()
 
 
 def test_the_rows_of_prepare_hold_the_problems_too(evaluate, sums, tmp_path):

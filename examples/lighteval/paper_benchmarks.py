@@ -1,9 +1,7 @@
 """The paper's benchmarks as tasks of lighteval, with the data sets of trl_srl.evaluation.benchmarks.
 
-    lighteval vllm "model_name=runs/merged,dtype=bfloat16,max_model_length=4096,generation_parameters={temperature:1.0}" \
-        "srl:amc23@n=32|0,srl:aime24@n=32|0,srl:aime25@n=32|0" --custom-tasks examples/lighteval/paper_benchmarks.py
-
-Each task is counted as avg@n and pass@1 of n samples; n = 1 with a temperature of 0 is greedy decoding.
+docs/evaluation.md has the commands. Each task is counted as avg@n and pass@1 of n samples (`srl:aime24@n=32|0`); n = 1
+with a temperature of 0 is greedy decoding.
 """
 
 from functools import partial

@@ -1,9 +1,11 @@
 """Compares answers in a process of its own; run as a script by answers.py, and imports nothing of the package.
 
 Reads lines `["answer", "expected"]`, writes for each `true` or `false`. If one takes longer than the seconds of the
-first argument, the process ends: faulthandler's watchdog is a thread of C that no long operation can hold up.
+first argument, the process ends: faulthandler's watchdog is a thread of C that no long operation can hold up. Where
+the system can limit memory, it may not use more than 4 GiB.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -38,6 +40,10 @@ def is_equal(answer: str, expected: str) -> bool:
 
 
 def main(seconds: float) -> None:
+    with contextlib.suppress(ImportError, ValueError):  # not on Windows, and not above a limit that is lower already
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
     # Whatever the libraries print must not be taken for a reply.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(2, sys.stdout.fileno())
