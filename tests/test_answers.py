@@ -17,6 +17,10 @@ from trl_srl.evaluation.answers import AnswerChecker, expected_answer, find_fina
         (r"\fbox{7}", "7"),
         (r"The answer is 3, boxed: \boxed{4}", "4"),
         (r"\boxed{never closed", None),
+        (r"\boxed{5} and \boxed{never closed", "5"),
+        (r"{ \boxed{a \boxed{6}} } \boxed{}", None),
+        (r"} \boxed{f(\}) + {x}} }", r"f(\}) + {x}"),
+        (r"\boxed{" * 50_000, None),
         ("In all 72.\n#### 72", "72"),
         ("The answer is 72.", "72"),
         ("**The final answer is: 1,250.50 euros.** Good.", "1,250.50 euros"),
@@ -96,10 +100,7 @@ def test_without_math_verify_the_remedy_is_named(monkeypatch):
 
 
 def test_an_answer_that_hangs_is_wrong_and_the_next_one_is_checked():
-    with AnswerChecker(seconds=0.5) as checker:
-        # The first reading alone takes longer than half a second here, whatever the machine does meanwhile.
-        slow = "+".join(f"\\sqrt{{{n}}}" for n in range(2, 200))
-        assert checker.check([f"{slow}+\\sqrt{{\\sqrt{{{slow}}}}}"], ["1"]) == [False]
+    """Left alone, the first one would take the five seconds after which math-verify's own alarm rings."""
+    with AnswerChecker(seconds=2.0) as checker:
+        assert checker.check(["10^{10^{9}}", "2/4"], ["1", "0.5"]) == [False, True]
         assert checker.timed_out == 1
-    with AnswerChecker() as checker:
-        assert checker.check(["2/4"], ["0.5"]) == [True]

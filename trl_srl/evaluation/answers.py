@@ -19,6 +19,7 @@ from ..prompts import THINK_CLOSE, THINK_OPEN
 
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"(?<!\\)[{}]")
 _STATED = re.compile(r"\banswer(?:\s+is[ \t]*:?|[ \t]*:)", re.IGNORECASE)
 _GSM8K = re.compile(r"^[ \t]*####", re.MULTILINE)
 # Not the one in "3.5": a full stop ends the statement where white space follows it, perhaps after a closing mark.
@@ -26,15 +27,18 @@ _END_OF_STATEMENT = re.compile(r"\.(?=[*_)\]\"'`]*(?:\s|$))")
 
 
 def _boxed(text: str) -> str | None:
-    """Content of the last box whose braces close."""
-    for match in reversed(list(_BOXED.finditer(text))):
-        depth = 1
-        for place in range(match.end(), len(text)):
-            if text[place - 1] != "\\":
-                depth += (text[place] == "{") - (text[place] == "}")
-            if not depth:
-                return text[match.end() : place].strip() or None
-    return None
+    """Content of the last box whose braces close; one pass, since a broken model may open thousands."""
+    boxes = {match.end() for match in _BOXED.finditer(text)}
+    open_braces: list[int] = []
+    last, content = -1, ""
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            open_braces.append(brace.end())
+        elif open_braces:
+            start = open_braces.pop()
+            if start in boxes and start > last:
+                last, content = start, text[start : brace.start()]
+    return content.strip() or None
 
 
 def find_final_answer(text: str) -> str | None:
