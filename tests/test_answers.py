@@ -74,6 +74,7 @@ def test_equal_answers(checker):
     right = checker.check([answer for answer, _, _ in PAIRS], [expected for _, expected, _ in PAIRS])
     assert dict(zip(PAIRS, right, strict=True)) == {pair: pair[2] for pair in PAIRS}
     assert checker.check([None], ["1"]) == [False]
+    assert checker.check(["1+" * 700 + "1", "x" * 2000], ["701", "x" * 2000]) == [False, True]
     assert checker.timed_out == 0
 
 

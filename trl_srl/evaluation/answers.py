@@ -18,6 +18,8 @@ from typing import Any
 from ..prompts import THINK_CLOSE, THINK_OPEN
 
 
+MAX_ANSWER_LENGTH = 1_000  # characters; what is longer is no answer, and only takes time
+
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"(?<!\\)[{}]")
 _STATED = re.compile(r"\banswer(?:\s+is[ \t]*:?|[ \t]*:)", re.IGNORECASE)
@@ -161,7 +163,8 @@ class AnswerChecker:
 
         Args:
             answers (`list[str | None]`):
-                N answers as [`find_final_answer`] gives them; `None` is wrong.
+                N answers as [`find_final_answer`] gives them. `None` is wrong, and so is one of more than
+                `MAX_ANSWER_LENGTH` (1,000) characters unless it is the expected text.
             expected (`list[str]`):
                 The N expected answers, as plain text or LaTeX. One that math-verify cannot read is compared as a text.
 
@@ -169,7 +172,8 @@ class AnswerChecker:
             `list[bool]`: N times whether the answer is right.
         """
         return [
-            answer is not None and (same_text(answer, right) or self._ask(answer, right))
+            answer is not None
+            and (same_text(answer, right) or (len(answer) <= MAX_ANSWER_LENGTH and self._ask(answer, right)))
             for answer, right in zip(answers, expected, strict=True)
         ]
 
