@@ -197,7 +197,8 @@ def test_the_best_checkpoint_goes_by_something_that_cannot_be_gamed(make_config,
         config = make_config(**best)
         assert (config.metric_for_best_model, config.greater_is_better) == ("eval_srl/similarity", True)
         assert make_config().metric_for_best_model is None
-        assert make_config(metric_for_best_model="rewards/mine/mean").greater_is_better is True
+        for name in ("rewards/mine/mean", "eval_held_out_srl/similarity", "eval_small_reward"):
+            assert make_config(metric_for_best_model=name).greater_is_better is True
     else:
         with pytest.raises(
             ValueError, match=r"may prefer a model that writes nothing usable\. Write one of eval_srl/sim"

@@ -147,8 +147,9 @@ class SRLConfig(DynamicSamplingConfig):
     def __post_init__(self) -> None:
         if self.load_best_model_at_end and self.metric_for_best_model is None:
             self.metric_for_best_model = "eval_srl/similarity"
-        metric = (self.metric_for_best_model or SELECTABLE_METRICS[0]).removeprefix("eval_")
-        if metric not in SELECTABLE_METRICS and not re.fullmatch(r"rewards/.+/mean", metric):
+        # With a dict of evaluation sets, the name of one stands before the metric's.
+        selectable = "|".join([*map(re.escape, SELECTABLE_METRICS), "rewards/.+/mean"])
+        if not re.fullmatch(f"(eval_)?(.+_)?({selectable})", self.metric_for_best_model or SELECTABLE_METRICS[0]):
             raise ValueError(
                 f"metric_for_best_model={self.metric_for_best_model!r} may prefer a model that writes nothing usable. "
                 f"Write one of {', '.join(f'eval_{name}' for name in SELECTABLE_METRICS)}, in which malformed "
