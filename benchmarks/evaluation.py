@@ -28,9 +28,11 @@ def run() -> None:
     args = parser.parse_args()
     out = args.output_dir
     tiny = TinyModelSettings()
-    before, after = tiny_model_folder(tiny), out / "demo" / "model"
+    before, after = out / "before", out / "demo" / "model"
     if not after.exists():
         run_demo(out / "demo", max_steps=args.max_steps)
+    if not before.exists():
+        before.symlink_to(tiny_model_folder(tiny))
     rows = make_step_rows(DemoSettings(), AutoTokenizer.from_pretrained(before), tiny)
     (out / "rows").mkdir(exist_ok=True)
     rows["validation"].to_parquet(out / "rows" / "validation.parquet")

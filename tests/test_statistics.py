@@ -62,6 +62,8 @@ def test_wilson_s_interval(solved, problems, low, high):
         ([[1, 1], [1, 1], [0, 0], [1, 0]], 15 / 64 / (2.75 / 64)),  # sums off by 0.75, 0.75, -1.25 and -0.25
         ([[0, 0, 0]] * 5, 5),  # nothing seen of how samples agree: the problems count
         ([[1, 0, 1, 1]], 1),  # one problem is one observation
+        ([[0.7], [0.9]] * 50, 0.16 / (100 * 0.01 / 100**2)),  # similarities vary less than coins
+        ([[0.7, 0.9], [0.9, 0.7]], 4),  # nothing seen of how they vary
     ],
 )
 def test_samples_of_one_problem_are_not_independent(values, observations):

@@ -89,9 +89,14 @@ def mean_interval(values_by_problem: Sequence[Sequence[float]]) -> Interval:
     variance = math.fsum(deviation**2 for deviation in deviations) / total**2
     observations = float(len(values_by_problem))
     if len(values_by_problem) > 1 and 0 < mean < 1:
-        spread = mean * (1 - mean)
-        observations = float(total) if variance * total <= spread else max(1.0, spread / variance)
+        # Values between 0 and 1 can vary less than as many coins; rights and wrongs only seem to, by chance.
+        least = mean * (1 - mean) / total if _are_rights_and_wrongs(values_by_problem) or not variance else 0.0
+        observations = max(1.0, mean * (1 - mean) / max(variance, least))
     return wilson_interval(mean, observations)
+
+
+def _are_rights_and_wrongs(values_by_problem: Sequence[Sequence[float]]) -> bool:
+    return all(value in (0, 1) for values in values_by_problem for value in values)
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
