@@ -98,23 +98,81 @@ def expert_trajectories():
     )
 
 
+def train_on(model, optimizer, batch, pad_token_id):
+    """One supervised step on (token ids of a prompt, token ids of its completion)."""
+    import torch
+
+    length = max(len(prompt) + len(completion) for prompt, completion in batch)
+    input_ids = torch.full((len(batch), length), pad_token_id)
+    labels = torch.full((len(batch), length), -100)
+    for i, (prompt, completion) in enumerate(batch):
+        input_ids[i, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
+        labels[i, len(prompt) : len(prompt) + len(completion)] = torch.tensor(completion)
+    loss = model(input_ids=input_ids, labels=labels).loss
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
 def warm_start(model, tokenizer, examples, rng):
     """Supervised training, a few seconds, on pairs of token ids: prompt and completion."""
     import torch
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(120):
-        batch = rng.sample(examples, 16)
-        length = max(len(prompt) + len(completion) for prompt, completion in batch)
-        input_ids = torch.full((len(batch), length), tokenizer.pad_token_id)
-        labels = torch.full((len(batch), length), -100)
-        for i, (prompt, completion) in enumerate(batch):
-            input_ids[i, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
-            labels[i, len(prompt) : len(prompt) + len(completion)] = torch.tensor(completion)
-        loss = model(input_ids=input_ids, labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        train_on(model, optimizer, rng.sample(examples, 16), tokenizer.pad_token_id)
+
+
+SUMS = ["2+6", "5+3", "7+4", "9+9", "8+1"]
+
+
+@pytest.fixture(scope="session")
+def sums():
+    """Five problems that `solver_model` knows by heart, as trajectory rows; its answer to 8+1 is wrong."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "problem": problem,
+                "steps": [f"take {problem}", f"the answer is {sum(map(int, problem.split('+')))}"],
+                "answer": str(sum(map(int, problem.split("+")))),
+            }
+            for problem in SUMS
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def solver_model(tmp_path_factory, make_model, make_tokenizer, sums):
+    """Folder of a tiny model that was trained to finish: two steps, of which the second gives the answer."""
+    import random
+
+    import torch
+
+    from trl_srl import format_trajectories, gold_completion
+    from trl_srl.prompts import render_prompt
+
+    torch.manual_seed(0)
+    rng = random.Random(0)
+    tokenizer, model = make_tokenizer(), make_model()
+    rows, _ = format_trajectories(sums, system_prompt="S", include_last_step=True)
+    examples = []
+    for row in rows:
+        step = row["expert_action"].replace("the answer is 9", "the answer is 1")
+        completion = gold_completion(step, monologue="m") + tokenizer.eos_token
+        prompt_ids = render_prompt(row["prompt"], tokenizer, tokenize=True)
+        examples.append((prompt_ids, tokenizer(completion, add_special_tokens=False)["input_ids"]))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = [
+        train_on(model, optimizer, rng.sample(examples, len(examples)), tokenizer.pad_token_id) for _ in range(250)
+    ]
+    assert losses[-1] < 0.02
+    folder = tmp_path_factory.mktemp("solver-model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -193,3 +193,21 @@ def test_command_line_goes_before_yaml(parse, tmp_path):
     path.write_text("max_prompt_length: 100\ntitle_hint: true\n")
     config = parse("--config", str(path), "--max_prompt_length", "200")
     assert (config.max_prompt_length, config.title_hint) == (200, True)
+
+
+@pytest.mark.parametrize(
+    "metric", [None, "eval_loss", "srl/truncated_rate", "eval_completions/mean_length", "entropy"]
+)
+def test_the_best_checkpoint_goes_by_something_that_cannot_be_gamed(make_config, metric):
+    best = dict(load_best_model_at_end=True, eval_strategy="steps", eval_steps=1, save_steps=1)
+    if metric is None:
+        config = make_config(**best)
+        assert (config.metric_for_best_model, config.greater_is_better) == ("eval_srl/similarity", True)
+        assert make_config().metric_for_best_model is None
+        for name in ("rewards/mine/mean", "eval_held_out_srl/similarity", "eval_small_reward"):
+            assert make_config(metric_for_best_model=name).greater_is_better is True
+    else:
+        with pytest.raises(
+            ValueError, match=r"may prefer a model that writes nothing usable\. Write one of eval_srl/sim"
+        ):
+            make_config(metric_for_best_model=metric, **best)

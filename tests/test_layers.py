@@ -53,6 +53,7 @@ LAYERS = {
     "publishing": 4,
     "dynamic_sampling": 4,
     "evaluation": 4,
+    "metrics": 3,
     "trainer": 5,
     "demo": 7,
     "cli": 8,
@@ -107,7 +108,9 @@ def test_trl_s_underscore_names_stay_in_three_files(path):
             assert owner in ("self", "cls") or node.attr in ("_asdict", "_SubParsersAction"), (owner, node.attr)
 
 
-@pytest.mark.parametrize("module", ["trl_srl", "trl_srl.rewards", "trl_srl.formatting", "trl_srl.cli"])
+@pytest.mark.parametrize(
+    "module", ["trl_srl", "trl_srl.rewards", "trl_srl.formatting", "trl_srl.cli", "trl_srl.evaluation.comparison"]
+)
 def test_light_modules_import_no_torch(module):
     code = f"import sys, {module}; print({{'torch', 'trl', 'transformers', 'datasets'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

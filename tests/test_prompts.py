@@ -5,14 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trl_srl.prompts import (
+    ANSWER_REQUEST,
+    SOLUTION_SYSTEM_PROMPT,
     SYSTEM_PROMPT,
     Completion,
     build_prompt,
+    build_solution_prompt,
     completion_text,
     count_prompt_tokens,
     gold_completion,
     is_think_prefilled,
     parse_completion,
+    read_problem,
     render_prompt,
 )
 
@@ -274,3 +278,43 @@ def test_template_arguments_reach_the_template(make_tokenizer):
     assert not render_prompt(messages, tokenizer, enable_thinking=False).endswith("<think>")
     longer = count_prompt_tokens(messages, tokenizer, enable_thinking=True)
     assert longer == count_prompt_tokens(messages, tokenizer, enable_thinking=False) + 1
+
+
+def test_another_last_line_asks_for_the_answer():
+    assert question(build_prompt("1+1?", ["one"], request=ANSWER_REQUEST)) == (
+        f"Problem:\n1+1?\n\nSolution so far:\none\n\n{ANSWER_REQUEST}"
+    )
+
+
+def test_a_prompt_for_a_whole_solution():
+    assert build_solution_prompt("1+1?") == [
+        {"role": "system", "content": SOLUTION_SYSTEM_PROMPT},
+        {"role": "user", "content": "1+1?"},
+    ]
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "1+1?"},
+    ]
+    messages = build_solution_prompt(chat, system_prompt="S")
+    assert messages == [{"role": "system", "content": "S\n\nBe brief."}, *chat[1:]]
+
+
+@pytest.mark.parametrize("steps", [[], ["one", "two"]])
+def test_the_problem_is_read_back(steps):
+    problem = "Two lines.\n\nProblem:\nSolution so far: unknown"
+    assert read_problem(build_prompt(problem, steps, next_title="T")) == (problem, SYSTEM_PROMPT)
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": problem},
+    ]
+    assert read_problem(build_prompt(chat, steps, system_prompt="S")) == (chat[1:], "S\n\nBe brief.")
+
+
+@pytest.mark.parametrize("content", ["1+1?", "Problem:\n1+1?", "1+1?\n\nSolution so far:\n"])
+def test_prompts_of_others_hold_no_problem_that_could_be_read(content):
+    with pytest.raises(ValueError, match="Cannot find the problem"):
+        read_problem([{"role": "system", "content": "S"}, {"role": "user", "content": content}])

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
 from trl_srl import SRLTrainer, format_trajectories
+from trl_srl.evaluation import summarize_steps
 
 
 STEP_ROW = {"prompt": [{"role": "user", "content": "1+1"}], "expert_action": "2"}
@@ -89,24 +90,84 @@ def test_evaluation_data_by_name(format_model, expert_trajectories, srl_args):
     assert "eval_srl/similarity" in trainer.evaluate(trainer.eval_dataset["small"])
 
 
-def test_the_best_checkpoint_can_be_chosen_by_similarity(format_model, expert_trajectories, srl_args):
+@pytest.mark.parametrize("metric", [None, "eval_srl/exact_step_rate", "eval_reward"])
+def test_the_best_checkpoint_is_loaded_at_the_end(metric, format_model, expert_trajectories, srl_args):
     trainer = SRLTrainer(
         format_model,
         srl_args(
-            max_steps=2,
+            max_steps=3,
+            learning_rate=3e-2,  # too much: the first checkpoint is the best one
             eval_strategy="steps",
             eval_steps=1,
             save_strategy="steps",
             save_steps=1,
             load_best_model_at_end=True,
-            metric_for_best_model="eval_srl/similarity",
-            greater_is_better=True,
+            metric_for_best_model=metric,
         ),
         expert_trajectories,
         eval_dataset=expert_trajectories.select(range(4)),
     )
     trainer.train()
-    assert trainer.state.best_metric == max(logged(trainer, "eval_srl/similarity"))
+    values = logged(trainer, metric or "eval_srl/similarity")
+    assert len(values) == 3
+    assert trainer.state.best_metric == max(values)
+    best = values.index(max(values)) + 1
+    assert trainer.state.best_model_checkpoint.endswith(f"checkpoint-{best}")
+    saved = AutoModelForCausalLM.from_pretrained(trainer.state.best_model_checkpoint)
+    for loaded, parameter in zip(trainer.model.parameters(), saved.parameters(), strict=True):
+        assert torch.equal(loaded, parameter)
+
+
+@pytest.mark.parametrize("batch_size", [16, 4])
+def test_evaluation_counts_rows_and_not_batches(format_model, expert_trajectories, srl_args, batch_size):
+    """Ten rows in batches of four leave a short one; the trainer's numbers are those of the results."""
+    trainer = SRLTrainer(
+        format_model,
+        srl_args(per_device_eval_batch_size=batch_size),
+        expert_trajectories,
+        eval_dataset=expert_trajectories.select(range(5)),
+    )
+    metrics = trainer.evaluate()
+    results = trainer._evaluated
+    assert len(results) == 10
+    summary = summarize_steps(results)
+    for name in ("similarity", "format_rate", "exact_step_rate", "right_number_rate", "truncated_rate"):
+        assert metrics[f"eval_srl/{name}"] == getattr(summary, name)
+    assert metrics["eval_srl/monologue_length"] == sum(len(result.monologue or "") for result in results) / 10
+    for step in (0, 1):
+        similarities = [result.similarity for result in results if result.step_index == step]
+        assert metrics[f"eval_srl/similarity_by_step/{step + 1}"] == sum(similarities) / 5
+    by_problem = [(one.similarity + other.similarity) / 2 for one, other in pairs_by_problem(results)]
+    assert metrics["eval_srl/similarity_by_problem"] == pytest.approx(sum(by_problem) / 5)
+    assert logged(trainer, "eval_srl/similarity_by_step/2")
+
+
+def pairs_by_problem(results):
+    problems = {result.problem_id for result in results}
+    return [[result for result in results if result.problem_id == problem] for problem in problems]
+
+
+def test_a_model_that_writes_only_invalid_output_is_worst_on_every_selectable_metric(
+    format_model, model, tokenizer, expert_trajectories, srl_args
+):
+    def evaluate(policy):
+        args = srl_args(max_completion_length=32)
+        rows = expert_trajectories.select(range(8))
+        return SRLTrainer(policy, args, expert_trajectories, eval_dataset=rows, processing_class=tokenizer).evaluate()
+
+    invalid, good = evaluate(model), evaluate(format_model)
+    assert invalid["eval_srl/format_rate"] == 0.0
+    selectable = []
+    for name in [name for name in good if name.startswith("eval_")]:
+        try:
+            srl_args(metric_for_best_model=name)
+        except ValueError:
+            continue
+        selectable.append(name)
+        worst = -1.0 if "reward" in name else 0.0
+        assert invalid[name] == worst <= good[name], name
+    assert {"eval_srl/similarity", "eval_srl/exact_step_rate", "eval_reward"} <= set(selectable)
+    assert not {"eval_loss", "eval_srl/truncated_rate", "eval_completions/mean_length"} & set(selectable)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(format_model, expert_trajectories, srl_args, tmp_path):

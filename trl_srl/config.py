@@ -1,11 +1,22 @@
 """Arguments: what TRL's `GRPOConfig` has, plus dynamic sampling, plus the few decisions that are SRL's."""
 
+import re
 from dataclasses import dataclass, field
 
 from trl import GRPOConfig
 
 
 REFILL_FALLBACKS = ("mask", "replace", "error")
+# What may choose the best checkpoint: metrics in which malformed completions count as failures. GRPO's loss measures
+# no quality, and lengths and rates of cut-off completions are best for a model that writes nothing.
+SELECTABLE_METRICS = (
+    "srl/similarity",
+    "srl/similarity_by_problem",
+    "srl/exact_step_rate",
+    "srl/right_number_rate",
+    "srl/format_rate",
+    "reward",
+)
 
 
 @dataclass
@@ -93,7 +104,8 @@ class SRLConfig(DynamicSamplingConfig):
     are the paper's (its table of hyper-parameters): `learning_rate=5e-7`, `loss_type="grpo"` (each completion is
     normalised by its own length); `temperature=1.0`, 8 generations, `beta=0.0`, `scale_rewards="group"`,
     `max_grad_norm=1.0` and no warm-up are TRL's defaults as well. The paper's batch is 512 prompts. Evaluation
-    generates once for each row (`num_generations_eval=1`), where TRL generates `num_generations` times.
+    generates once for each row (`num_generations_eval=1`), where TRL generates `num_generations` times, and
+    `load_best_model_at_end` goes by `eval_srl/similarity`, where transformers goes by the loss.
 
     Parameters:
         format_penalty (`float`, *optional*, defaults to `-1.0`):
@@ -138,3 +150,21 @@ class SRLConfig(DynamicSamplingConfig):
     max_prompt_length: int | None = field(
         default=None, metadata={"help": "Longest prompt in tokens; whole earlier steps are left out to fit."}
     )
+
+    metric_for_best_model: str | None = field(
+        default=None,
+        metadata={"help": "What chooses the best checkpoint; eval_srl/similarity if load_best_model_at_end is set."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "eval_srl/similarity"
+        # With a dict of evaluation sets, the name of one stands before the metric's.
+        selectable = "|".join([*map(re.escape, SELECTABLE_METRICS), "rewards/.+/mean"])
+        if not re.fullmatch(f"(eval_)?(.+_)?({selectable})", self.metric_for_best_model or SELECTABLE_METRICS[0]):
+            raise ValueError(
+                f"metric_for_best_model={self.metric_for_best_model!r} may prefer a model that writes nothing usable. "
+                f"Write one of {', '.join(f'eval_{name}' for name in SELECTABLE_METRICS)}, in which malformed "
+                "completions count as failures, or eval_rewards/<name>/mean for a reward function of your own."
+            )
+        super().__post_init__()

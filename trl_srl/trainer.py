@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from accelerate.utils import gather_object
 from datasets import Dataset, IterableDataset
 from trl.trainer.utils import get_config_model_id
 
 from .config import SRLConfig
 from .doctor import FirstBatch, batch_arithmetic, diagnose
 from .dynamic_sampling import DynamicSamplingTrainer
+from .evaluation.backends import Generated
+from .evaluation.steps import StepResult, evaluation_metrics, score_steps
 from .formatting import format_trajectories
 from .model_card.citations import SRL_CITATION
 from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_prefilled, render_prompt
@@ -51,7 +54,8 @@ class SRLTrainer(DynamicSamplingTrainer):
 
     Logged with every reward, in evaluation as `eval_srl/…`: `srl/similarity`, `srl/format_rate`,
     `srl/exact_step_rate`, `srl/cut_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look
-    at both.
+    at both. In evaluation also `right_number_rate`, `similarity_by_problem`, `monologue_length`, `action_length` and
+    the mean similarity of each step, `eval_srl/similarity_by_step/1` and so on.
 
     Example:
 
@@ -128,6 +132,7 @@ class SRLTrainer(DynamicSamplingTrainer):
             eos_token_ids=self.eos_token_ids,
         )
         self._diagnosed = False
+        self._evaluated: list[StepResult] = []
 
     @property
     def _template_kwargs(self) -> dict[str, Any]:
@@ -182,7 +187,22 @@ class SRLTrainer(DynamicSamplingTrainer):
         if self.model.training and not self._diagnosed:
             self._diagnosed = True
             self._diagnose(inputs, completion_ids_list, rewards_N_F)
+        if not self.model.training:
+            texts = [THINK_OPEN * self._think_prefilled + text for text in self._decode(completion_ids_list)]
+            written = [
+                Generated(text, len(ids), not ids or ids[-1] not in self.eos_token_ids)
+                for text, ids in zip(texts, completion_ids_list, strict=True)
+            ]
+            self._evaluated += score_steps(written, inputs)
         return rewards_N_F
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As [`~transformers.Trainer.evaluation_loop`]; `eval_srl/…` are means over rows, not over batches."""
+        self._evaluated = []
+        output = super().evaluation_loop(*args, **kwargs)
+        for name, value in evaluation_metrics(gather_object(self._evaluated)).items():
+            self._metrics["eval"][f"srl/{name}"] = [value]
+        return output
 
     def _diagnose(self, inputs: list, completion_ids_list: list, rewards_N_F: torch.Tensor) -> None:
         """Print the report on the first batch. `rewards_N_F` are those of all processes, the rest is this one's."""

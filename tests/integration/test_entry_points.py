@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -61,12 +62,14 @@ def test_prepare_train_from_yaml_and_evaluate(tmp_path, prepared, format_model, 
     assert "by Supervised Reinforcement Learning (SRL) on `rows` (local data)" in card
     assert "prepared by trl-srl prepare from 40 rows of solutions.jsonl; dropped: none" in card
 
-    completions = tmp_path / "completions.jsonl"
     arguments = ["--model", str(tmp_path / "out"), "--dataset", str(prepared), "--max_completion_length", "16"]
-    main(["evaluate", *arguments, "--output", str(completions)])
-    out = capsys.readouterr().out
-    assert "num_rows  10" in out
-    assert len(completions.read_text().splitlines()) == 10
+    main(["evaluate", "--steps", *arguments, "-o", str(tmp_path / "steps")])
+    assert "10 step rows" in capsys.readouterr().out
+    assert json.loads((tmp_path / "steps" / "results.json").read_text())["num_rows"] == 10
+    assert len(pd.read_parquet(tmp_path / "steps" / "steps.parquet")) == 10
+    main(["evaluate", "--step_by_step", *arguments, "--max_steps", "2", "-o", str(tmp_path / "solutions")])
+    assert "greedy accuracy" in capsys.readouterr().out
+    assert len(pd.read_parquet(tmp_path / "solutions" / "problems.parquet")) == 5
 
 
 @pytest.mark.parametrize(

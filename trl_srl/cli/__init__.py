@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import card, demo, evaluate, memory, merge, plot, prepare, report, train
+from . import card, compare, demo, evaluate, memory, merge, plot, prepare, report, train
 
 
 COMMANDS = {
@@ -12,6 +12,7 @@ COMMANDS = {
     "memory": memory,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "report": report,
     "plot": plot,
     "card": card,

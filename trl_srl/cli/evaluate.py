@@ -1,58 +1,158 @@
-"""`trl-srl evaluate`: how well a model writes the expert's next step on held-out step rows."""
+"""`trl-srl evaluate`: whole solutions, in one go or step by step, or with --steps the expert's single steps."""
 
 import argparse
-import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from ..evaluation import Problem
 
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser = subparsers.add_parser(
         name,
-        help="evaluate a model on held-out steps",
-        description="Let a model write the next step of held-out step rows and compare with the expert's.",
+        help="evaluate a model on problems, or on held-out steps",
+        description="Let a model solve problems and check its answers: greedy accuracy, avg@k and pass@k with 95 % "
+        "intervals. With --steps, let it write the next step of held-out step rows instead and compare with the "
+        "expert's. An evaluation with -o that was killed continues when it is called again.",
+        epilog="Checking answers needs `pip install 'trl-srl[eval]'`. Two results are compared by `trl-srl compare`.",
     )
     parser.add_argument("--model", required=True, help="path or Hub id of a model, or of a PEFT adapter")
-    parser.add_argument("--dataset", required=True, help="step rows or trajectory rows: a folder, file or Hub id")
-    parser.add_argument("--split", default="validation", help="split to evaluate (default: validation)")
-    parser.add_argument("--max_completion_length", type=int, default=256, help="in tokens (default: 256)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 decodes greedily (default: 0)")
-    parser.add_argument("--batch_size", type=int, default=16, help="completions generated at once (default: 16)")
+    parser.add_argument(
+        "--dataset",
+        help="a folder, file or Hub id: rows with a problem and its answer; for --steps step rows or trajectory rows",
+    )
+    parser.add_argument("--name", help="name of the dataset's configuration")
+    parser.add_argument("--split", help="split to evaluate (default: validation, or the benchmark's)")
+    parser.add_argument(
+        "--benchmark",
+        choices=["amc23", "aime24", "aime25", "minerva_math"],
+        help="one of the paper's benchmarks, from the Hub or from a copy in --dataset",
+    )
+    parser.add_argument("--problem_column", help="column of the problem (default: problem or prompt)")
+    parser.add_argument("--answer_column", help="column of the expected answer (default: answer)")
+    parser.add_argument("--steps", action="store_true", help="evaluate single steps against the expert's")
+    parser.add_argument(
+        "--step_by_step", action="store_true", help="call the model for each step of a solution, as after SRL"
+    )
+    parser.add_argument(
+        "--num_samples",
+        type=int,
+        help="samples of each problem for avg@k and pass@k (default: 0, or the benchmark's)",
+    )
+    parser.add_argument("--temperature", type=float, help="of the samples (default: 1), of --steps (default: 0)")
+    parser.add_argument(
+        "--max_completion_length",
+        type=int,
+        help="in tokens (default: 256 for a step, 2048 for a solution in one go)",
+    )
+    parser.add_argument("--max_steps", type=int, default=20, help="most steps of --step_by_step (default: 20)")
+    parser.add_argument(
+        "--no_asking", action="store_true", help="do not ask for the final answer after --max_steps steps"
+    )
+    parser.add_argument("--system_prompt", help="replaces the system prompt: give the one of the training")
+    parser.add_argument("--backend", choices=["transformers", "vllm"], default="transformers", help="what generates")
+    parser.add_argument(
+        "--batch_size", type=int, help="completions generated at once (default: 16 with transformers, 256 with vllm)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed for sampling (default: 0)")
-    parser.add_argument("--max_rows", type=int, help="evaluate only the first rows")
-    parser.add_argument("--output", "-o", help="JSONL file for every completion, with its similarity")
+    parser.add_argument("--max_rows", type=int, help="evaluate only the first rows, or problems")
+    parser.add_argument("--output_dir", "-o", help="folder for results.json and Parquet files with every completion")
 
 
 def run(args: argparse.Namespace) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    if args.steps and (args.step_by_step or args.benchmark or args.num_samples):
+        raise ValueError("--steps evaluates single steps: leave out --step_by_step, --benchmark and --num_samples.")
+    if args.dataset is None and args.benchmark is None:
+        raise ValueError("--dataset is missing: name a folder, a file or a Hub id, or a --benchmark.")
+    from ..evaluation.results import print_results
 
-    from ..evaluation import generate_steps, summarize_steps
+    results = _evaluate_steps(args) if args.steps else _evaluate_solutions(args)
+    print_results(results)
+    for step in results.get("similarity_by_step", []):
+        interval, rows = f"{step['low']:.3f} to {step['high']:.3f}", f"{step['num_rows']:,} rows"
+        sys.stdout.write(f"  step {step['step_index'] + 1}: similarity {step['value']:.3f} ({interval}; {rows})\n")
+    if args.output_dir is not None:
+        sys.stdout.write(f"results.json and Parquet files are in {args.output_dir}\n")
+
+
+def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:
+    from ..evaluation.backends import load_backend
+    from ..evaluation.step_files import evaluate_step_rows
     from ..formatting import format_trajectories
     from ..loading import load_rows
     from ..step_rows import check_step_rows, is_step_rows
 
-    rows = load_rows(args.dataset, split=args.split)
-    rows, summary = check_step_rows(rows) if is_step_rows(rows) else format_trajectories(rows)
+    split = args.split or "validation"
+    rows = load_rows(args.dataset, split=split, name=args.name)
+    if is_step_rows(rows):
+        rows, summary = check_step_rows(rows)
+    else:
+        rows, summary = format_trajectories(rows, system_prompt=args.system_prompt)
     sys.stdout.write(f"{summary}\n")
     if args.max_rows is not None:
         rows = rows.select(range(min(args.max_rows, len(rows))))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype="auto", device_map=device)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    results = generate_steps(
-        model,
-        tokenizer,
+    return evaluate_step_rows(
+        load_backend(args.backend, args.model, args.batch_size),
         rows,
-        max_completion_length=args.max_completion_length,
-        temperature=args.temperature,
-        batch_size=args.batch_size,
+        max_completion_length=args.max_completion_length or 256,
+        temperature=args.temperature or 0.0,
+        seed=args.seed,
+        output_dir=args.output_dir,
+        model=args.model,
+        dataset=args.dataset,
+        split=split,
+    )
+
+
+def _evaluate_solutions(args: argparse.Namespace) -> dict[str, Any]:
+    from ..evaluation.answers import require_math_verify
+    from ..evaluation.benchmarks import BENCHMARKS
+
+    require_math_verify()  # before the model is loaded
+    benchmark = None if args.benchmark is None else BENCHMARKS[args.benchmark]
+    problems, dataset, split = _read_problems(args)
+    from ..evaluation.backends import load_backend
+    from ..evaluation.solving import SolvingSettings, evaluate_solutions
+
+    settings = SolvingSettings(
+        step_by_step=args.step_by_step,
+        num_samples=args.num_samples if args.num_samples is not None else benchmark.num_samples if benchmark else 0,
+        temperature=1.0 if args.temperature is None else args.temperature,
+        max_completion_length=args.max_completion_length or (256 if args.step_by_step else 2048),
+        max_steps=args.max_steps,
+        ask_for_answer=not args.no_asking,
+        system_prompt=args.system_prompt,
         seed=args.seed,
     )
-    evaluation = summarize_steps(results)
-    for name, value in evaluation._asdict().items():
-        sys.stdout.write(f"{name:>18}  {value:.4f}\n" if isinstance(value, float) else f"{name:>18}  {value}\n")
-    if args.output is not None:
-        lines = [json.dumps(result._asdict(), ensure_ascii=False) for result in results]
-        Path(args.output).write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
-        sys.stdout.write(f"wrote {len(lines)} completions to {args.output}\n")
+    return evaluate_solutions(
+        load_backend(args.backend, args.model, args.batch_size),
+        problems,
+        settings,
+        output_dir=args.output_dir,
+        model=args.model,
+        dataset=dataset,
+        split=split,
+    )
+
+
+def _read_problems(args: argparse.Namespace) -> "tuple[list[Problem], str, str]":
+    """The problems, and the names of their dataset and split; says what was left out."""
+    from ..evaluation.benchmarks import BENCHMARKS
+    from ..evaluation.problems import read_problems
+    from ..loading import load_rows
+
+    benchmark = None if args.benchmark is None else BENCHMARKS[args.benchmark]
+    split = args.split or (benchmark.split if benchmark else "validation")
+    source = args.dataset or (benchmark.dataset if benchmark else "")
+    rows = load_rows(source, split=split, name=args.name)
+    problem_column = args.problem_column or (benchmark.problem_column if benchmark else None)
+    answer_column = args.answer_column or (benchmark.answer_column if benchmark else None)
+    problems, without = read_problems(rows, problem_column, answer_column)
+    sys.stdout.write(f"{len(problems):,} problems" + (f"; {without:,} rows have no answer" if without else "") + "\n")
+    if benchmark and len(problems) != benchmark.num_problems:
+        sys.stdout.write(
+            f"{args.benchmark} has {benchmark.num_problems} problems: do not compare these numbers with others.\n"
+        )
+    return problems[: args.max_rows], args.benchmark or args.dataset, split

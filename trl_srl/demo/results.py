@@ -1,14 +1,9 @@
-"""What the demo shows: a table, the reward curve as a picture, and the machine that the numbers come from."""
+"""What the demo shows: a table, and the reward curve as a picture."""
 
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-import trl
 from rich.table import Table
 
 from ..evaluation import StepEvaluation
@@ -49,17 +44,3 @@ def results_table(before: dict[str, StepEvaluation], after: dict[str, StepEvalua
             cells = [f"{value:.3f}" if metric == "similarity" else f"{value:.1%}" for value in values]
             table.add_row(decoding, label, *cells, end_section=metric == "right_number_rate")
     return table
-
-
-def describe_machine() -> dict[str, Any]:
-    """Hardware and versions, as they stand in `results.json`."""
-    return {
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "trl": trl.__version__,
-    }

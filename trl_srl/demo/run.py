@@ -24,12 +24,13 @@ from transformers import (
 
 from ..config import SRLConfig
 from ..evaluation import StepEvaluation, evaluate_steps
+from ..evaluation.results import describe_machine
 from ..formatting import format_trajectories
 from ..prompts import count_prompt_tokens
 from ..step_rows import split_by_problem
 from ..trainer import SRLTrainer
 from .problems import champ_trajectories, gsm_symbolic_trajectories
-from .results import DECODING, describe_machine, plot_reward_curve, results_table
+from .results import DECODING, plot_reward_curve, results_table
 from .smollm2 import smollm2_folder
 from .tiny_model import TINY_SYSTEM_PROMPT, TinyModelSettings, tiny_model_folder, warm_start_problems
 

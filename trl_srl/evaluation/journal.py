@@ -1,0 +1,57 @@
+"""What an interrupted evaluation has done: a line of JSON for each finished chunk, written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """
+    A file of finished chunks of work.
+
+    The first line holds what the work is; every further line is a chunk, numbered from zero. A line that was not
+    written to its end (power, SIGKILL) is dropped when the journal is opened again.
+
+    Args:
+        path (`Path`):
+            The file.
+        identity (`dict`):
+            Everything the results depend on. A journal of other work is refused.
+
+    Raises:
+        `ValueError`: when the file belongs to other work.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        identity = json.loads(json.dumps(identity))  # as it comes back from the file
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if len(whole) < len(lines):
+            with path.open("r+b") as file:
+                file.truncate(sum(map(len, whole)))
+        if whole:
+            self._check(json.loads(whole[0]), identity)
+        else:
+            self._write(identity)
+        self.chunks = [json.loads(line) for line in whole[1:]]
+
+    def _check(self, found: dict[str, Any], identity: dict[str, Any]) -> None:
+        changed = sorted(name for name in {*found, *identity} if found.get(name) != identity.get(name))
+        if changed:
+            raise ValueError(
+                f"{self.path.parent} holds an unfinished evaluation with another {', '.join(changed)}. Choose another "
+                f"output folder, or delete {self.path} to begin anew."
+            )
+
+    def _write(self, value: Any) -> None:
+        with self.path.open("ab") as file:
+            file.write(json.dumps(value).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def append(self, chunk: Any) -> None:
+        """Add a finished chunk; it is on the disk when this returns."""
+        self._write(chunk)
+        self.chunks.append(chunk)
