@@ -19,7 +19,7 @@ _STEP_KEYS = ("step", "epoch")
 
 class Report(NamedTuple):
     """
-    What [`write_report`] wrote: where, how large (bytes), and how many of the rollouts can be browsed. A notebook shows
+    What [`write_report`] wrote: where, how large (bytes), how many of the rollouts can be browsed. A notebook shows
     the page itself.
     """
 
