@@ -6,8 +6,8 @@
 
     python examples/srl_then_rlvr.py --model_name_or_path Qwen/Qwen2.5-1.5B-Instruct --load_in_4bit --use_peft
 
-The options hold for both stages. `trl-srl train --config examples/configs/srl_then_rlvr.yaml` does the same from a file,
-and goes on after an interruption; this is what happens inside.
+The options hold for both stages. `trl-srl train --config examples/configs/srl_then_rlvr.yaml` does the same from a
+file, and goes on after an interruption; this is what happens inside.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,6 @@ class SRL(SRLConfig):
 class RLVR(DynamicSamplingConfig):
     """The second stage; the options of the command line come on top."""
 
-    output_dir: str | None = "runs/srl_then_rlvr"
     max_steps: int = 200
     learning_rate: float = 5e-6
 
@@ -63,15 +62,14 @@ class RLVR(DynamicSamplingConfig):
 def main() -> None:
     example, srl, model_args = TrlParser((Example, SRL, ModelConfig)).parse_args_and_config()
     _, rlvr, *_ = TrlParser((Example, RLVR, ModelConfig)).parse_args_and_config(return_remaining_strings=True)
-    srl.output_dir, rlvr.output_dir = f"{srl.output_dir}/srl", f"{rlvr.output_dir}/rlvr"
+    srl.output_dir, rlvr.output_dir = f"{srl.output_dir}/srl", f"{srl.output_dir}/rlvr"
     rlvr.max_completion_length = example.solution_length
     model = model_args.model_name_or_path or "Qwen/Qwen2.5-0.5B-Instruct"
     quantization = get_quantization_config(model_args)
 
     solutions = adapt(load_rows(example.dataset, name=example.dataset_config), "gsm8k")
     rows = split_by_problem(format_trajectories(solutions, system_prompt=srl.system_prompt)[0], example.num_held_out)
-    problems, summary = make_problem_rows(rows["train"], system_prompt=example.solving_prompt)
-    print(summary)
+    problems, _ = make_problem_rows(rows["train"], system_prompt=example.solving_prompt)
     held_out, _ = read_problems(rows["validation"])
     settings = SolvingSettings(max_completion_length=example.solution_length, system_prompt=example.solving_prompt)
 

@@ -3,8 +3,8 @@
     python examples/notebooks/run_on_cpu.py quickstart srl_then_rlvr
 
 The notebooks are those that Colab runs; only their parameters differ, and what they were is shown in the notebook. The
-model of `quickstart` is the demo's, its data reasoning-gym's gsm_symbolic, written in the form of GSM8K. It cannot solve
-whole problems, so `srl_then_rlvr` gets additions, and that model after a warm start on others of them.
+model of `quickstart` is the demo's, its data reasoning-gym's gsm_symbolic, written in the form of GSM8K. It cannot
+solve whole problems, so `srl_then_rlvr` gets additions, and that model after a warm start on others of them.
 Needs `pip install papermill "trl-srl[qlora,eval,demo]"`.
 """
 
@@ -38,15 +38,17 @@ from trl_srl.prompts import render_prompt
 
 
 HERE = Path(__file__).parent
-PROGRESS = re.compile(r"\d+%\|")
-RUN_NOTE = """**The outputs in this file are of a run on a CPU** with a tiny model of 0.7 million parameters: they show what the cells do
-and what the method changes, not what a real model reaches. Its parameters, in place of those above, were:
+# Progress bars, and what libraries say to developers.
+NOISE = re.compile(r"\d+%\||examples/s\]|Warning: |warnings\.warn\(|autonotebook|Failed to load CPU gemm")
+RUN_NOTE = """**The outputs in this file are of a run on a CPU** with a tiny model of 0.7 million parameters: they show
+what the cells do and what the method changes, not what a real model reaches. The parameters of the run:
 
 ```python
 {parameters}```
 
-`python examples/notebooks/run_on_cpu.py {name}` makes the outputs again. This cell is a text; a run of yours takes the parameters above."""
-WARM_START_STEPS = 200
+`python examples/notebooks/run_on_cpu.py {name}` makes the outputs again. This cell is a text: a run of yours takes the
+parameters above."""
+WARM_START_STEPS = 160
 SOLVING_PROMPT = "Solve it."  # short: every token costs time on a CPU
 QUICK: dict[str, Any] = {
     "INSTALL": False,
@@ -55,7 +57,7 @@ QUICK: dict[str, Any] = {
     "DATASET_CONFIG": None,
     "MAX_COMPLETION_LENGTH": 64,
     "SYSTEM_PROMPT": TINY_SYSTEM_PROMPT,
-    "MAX_ROLLOUTS": 600,
+    "MAX_ROLLOUTS": 1500,
 }
 PARAMETERS: dict[str, dict[str, Any]] = {
     "quickstart": QUICK
@@ -63,11 +65,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "srl_then_rlvr": QUICK
     | {
         "NUM_HELD_OUT": 100,
-        "SRL_STEPS": 15,
-        "RLVR_STEPS": 25,
+        "SRL_STEPS": 20,
+        "RLVR_STEPS": 60,
         "NUM_PROMPTS": 8,
-        "LEARNING_RATE": 1e-3,
-        "RLVR_LEARNING_RATE": 1e-3,
+        "LEARNING_RATE": 5e-4,
+        "RLVR_LEARNING_RATE": 2e-3,
         "SOLUTION_LENGTH": 64,
         "SOLVING_PROMPT": SOLVING_PROMPT,
         "NUM_SAMPLES": 4,
@@ -133,31 +135,24 @@ def prepare(name: str, folder: Path) -> None:
         write_gsm8k(folder / "solutions.jsonl", additions(500, seed=0))
 
 
-def tidy(notebook: Any, name: str, parameters: dict[str, Any]) -> None:
+def tidy(notebook: Any, name: str) -> None:
     """
-    Leave in the file what a reader of it needs: no progress bars, no paths of this machine. The cell with the parameters
-    of this run becomes a text, so that it is seen and not run: papermill replaces it by its tag.
+    Leave in the file what a reader of it needs: no progress bars, no paths of this machine, no times. The cell with
+    the parameters of this run becomes a text, so that it is seen and not run: papermill replaces it by its tag.
     """
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.cell_type = "markdown"
-            cell.source = RUN_NOTE.format(name=name, parameters="".join(cell.source).partition("\n")[2])
-            for field in ("outputs", "execution_count"):
-                cell.pop(field, None)
+            cell.source = RUN_NOTE.format(name=name, parameters=cell.source.partition("\n")[2])
+            del cell.outputs, cell.execution_count
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(tidy_output, cell.outputs) if output is not None]
-
-
-def tidy_output(output: Any) -> Any:
-    """An output without progress bars and paths; None if nothing is left of it."""
-    if output.output_type == "stream":
-        lines = [line.rpartition("\r")[2] for line in "".join(output.text).split("\n")]
-        lines = [line for line in lines if not PROGRESS.search(line)]
-        output.text = re.sub(r"\S+/site-packages/", "", "\n".join(lines))
-        return output if output.text.strip() else None
-    return output
+            for output in cell.outputs:
+                if output.output_type == "stream":
+                    lines = [line.rpartition("\r")[2] for line in output.text.split("\n")]
+                    output.text = "\n".join(line for line in lines if not NOISE.search(line))
+            cell.outputs = [output for output in cell.outputs if output.get("text", "-").strip()]
 
 
 def main() -> None:
@@ -170,7 +165,7 @@ def main() -> None:
             executed = Path(folder, "executed.ipynb")
             papermill.execute_notebook(path, executed, PARAMETERS[name], cwd=folder, progress_bar=False)
             notebook = nbformat.read(executed, as_version=4)
-        tidy(notebook, name, PARAMETERS[name])
+        tidy(notebook, name)
         nbformat.write(notebook, path)
 
 
