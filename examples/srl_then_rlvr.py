@@ -65,7 +65,7 @@ def main() -> None:
     srl.output_dir, rlvr.output_dir = f"{srl.output_dir}/srl", f"{srl.output_dir}/rlvr"
     rlvr.max_completion_length = example.solution_length
     model = model_args.model_name_or_path or "Qwen/Qwen2.5-0.5B-Instruct"
-    quantization = get_quantization_config(model_args)
+    quantized = {"quantization_config": get_quantization_config(model_args)}
 
     solutions = adapt(load_rows(example.dataset, name=example.dataset_config), "gsm8k")
     rows = split_by_problem(format_trajectories(solutions, system_prompt=srl.system_prompt)[0], example.num_held_out)
@@ -78,16 +78,14 @@ def main() -> None:
         found = evaluate_solutions(backend, held_out, settings, show_progress=False)["metrics"]["greedy_accuracy"]
         return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
 
-    first = SRLTrainer(
-        model, srl, rows["train"], quantization_config=quantization, peft_config=get_peft_config(model_args)
-    )
+    first = SRLTrainer(model, srl, rows["train"], peft_config=get_peft_config(model_args), **quantized)
     before, start = accuracy(first), trainer_logits(first)
     first.train()
     first.save_model()
     write_handover(first, srl.output_dir, start, {})  # what the model says now, on fixed texts
 
     # An adapter's folder as the model: it is trained further, on its base model loaded as before.
-    second = DynamicSamplingTrainer(srl.output_dir, accuracy_reward, rlvr, problems, quantization_config=quantization)
+    second = DynamicSamplingTrainer(srl.output_dir, accuracy_reward, rlvr, train_dataset=problems, **quantized)
     print(check_handover(second, read_handover(srl.output_dir)))  # an error if it says something else
     between = accuracy(second)
     second.train()

@@ -146,7 +146,8 @@ def tidy(notebook: Any, name: str) -> None:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.cell_type = "markdown"
             cell.source = RUN_NOTE.format(name=name, parameters=cell.source.partition("\n")[2])
-            del cell.outputs, cell.execution_count
+            for field in ("outputs", "execution_count"):
+                cell.pop(field, None)
         if cell.cell_type == "code":
             for output in cell.outputs:
                 if output.output_type == "stream":
