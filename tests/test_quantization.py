@@ -135,14 +135,25 @@ def test_adapters_are_kept_in_fp32_without_bf16(qlora_base, nf4, expert_trajecto
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 mixed precision needs a GPU")
-def test_fp16_trains_on_a_gpu(qlora_base, nf4, expert_trajectories, srl_args):
-    args = srl_args(fp16=True, use_cpu=False, learning_rate=1e-2, model_init_kwargs={"dtype": "float16"})
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    return request.param
+
+
+def test_fp16_trains_adapters_in_fp32(device, qlora_base, nf4, expert_trajectories, srl_args):
+    """As on a T4. The gradient scaler, which refuses bfloat16, exists on a GPU only."""
+    settings = dict(fp16=True, bf16=False, use_cpu=device == "cpu", learning_rate=1e-2)
+    args = srl_args(model_init_kwargs={"dtype": "float16"}, **settings)
     trainer = SRLTrainer(qlora_base, args, expert_trajectories, quantization_config=nf4, peft_config=lora())
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
-    trainer.train()
     assert {p.dtype for p in before.values()} == {torch.float32}
+    assert trainer.accelerator.mixed_precision == "fp16"
+    assert (trainer.accelerator.scaler is not None) == (device == "cuda")
+    trainer.train()
     assert any(not torch.equal(p, trainer.model.get_parameter(name)) for name, p in before.items())
+    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
 ARGS = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm=False)
