@@ -16,7 +16,7 @@ from trl_srl.evaluation import (
     write_next_steps,
 )
 from trl_srl.evaluation.statistics import wilson_interval
-from trl_srl.evaluation.steps import step_intervals
+from trl_srl.evaluation.steps import step_intervals, without_repeats
 from trl_srl.formatting import format_trajectories
 from trl_srl.similarity import step_similarity
 
@@ -70,6 +70,12 @@ def test_means_by_problem_by_step_and_lengths():
     assert evaluation.monologue_length == 12 / 4  # a malformed completion has no monologue
     assert evaluation.action_length == (9 + 4 + 1) / 4
     assert similarity_by_step(SOME) == {0: pytest.approx(1.6 / 2), 1: 0.2, 2: 0.0}
+
+
+def test_rows_that_several_processes_evaluated_again_count_once():
+    assert without_repeats([*SOME, *SOME[:2]], most=1) == SOME
+    twice = [result("a", "b", 0.1), result("c", "b", 0.2)]
+    assert without_repeats([*twice, twice[0]], most=2) == twice
 
 
 def test_intervals_are_over_problems():
