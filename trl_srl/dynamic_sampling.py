@@ -14,20 +14,13 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate.logging import get_logger
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import gather_object
 from datasets import Dataset
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
-from .adapter_loading import continue_adapter, read_adapter
 from .config import DynamicSamplingConfig
 from .prompt_stream import PromptStream
-from .quantization import (
-    check_model_arguments,
-    keep_adapters_in_fp32,
-    keep_differentiable_on_cpu,
-    trainable_weights,
-)
 from .recording import RecordingTrainer, Rollout, Sampling
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import (
@@ -121,17 +114,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
                 f"Dynamic sampling cannot replay what `{unsupported[0]}` does during generation. Leave it out, or set "
                 "dynamic_sampling=False."
             )
-        check_model_arguments(model, args, kwargs.get("quantization_config"), kwargs.get("peft_config"))
-        init_kwargs = args.model_init_kwargs
-        if isinstance(model, str) and read_adapter(model, (init_kwargs or {}).get("revision")):
-            model, kwargs = continue_adapter(model, args, kwargs)
-            args.model_init_kwargs = None  # used; TRL would warn of them
-        trained = {} if args.bf16 else trainable_weights(model)
         super().__init__(model, reward_funcs, args=args, **kwargs)
-        args.model_init_kwargs = init_kwargs
-        if is_peft_model(self.model) and not args.bf16:
-            keep_adapters_in_fp32(self.model, trained)
-        keep_differentiable_on_cpu(self.model)
         check_trl_attributes(self)
         self._replay: _Replay | None = None
         self._scored: tuple | None = None  # completion ids, rewards and extra columns of a batch that is TRL's own
