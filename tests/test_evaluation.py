@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.evaluation import (
@@ -18,7 +17,6 @@ from trl_srl.evaluation import (
 from trl_srl.evaluation.statistics import wilson_interval
 from trl_srl.evaluation.steps import step_intervals, without_repeats
 from trl_srl.formatting import format_trajectories
-from trl_srl.similarity import step_similarity
 
 
 @pytest.mark.parametrize(
@@ -167,13 +165,3 @@ def test_a_prefilled_think_tag_is_put_back(loaded, step_rows):
     assert written.completion.startswith("<think>")
     assert written.action is not None
     assert written.monologue == "m"
-
-
-def test_actions_of_agents_are_compared_in_their_canonical_form(loaded, step_rows):
-    row = step_rows[0] | {"expert_action": "Prose.\n```bash\n ls\n\n```\nMore.", "action_format": "command"}
-    backend = TransformersBackend(*loaded)
-    result = write_next_steps(backend, Dataset.from_list([row]), max_completion_length=24)[0]
-    plain = write_next_steps(backend, step_rows.select([0]), max_completion_length=24)[0]
-    assert result.expert_action == "```bash\nls\n```"
-    assert result.action == plain.action is not None  # it holds no block, and is compared as it was written
-    assert result.similarity == step_similarity(plain.action, "```bash\nls\n```")
