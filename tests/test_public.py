@@ -25,7 +25,18 @@ def test_every_public_name_resolves_and_is_documented():
 
 
 @pytest.mark.parametrize(
-    "module", ["trajectories", "similarity", "prompts", "rewards", "formatting", "evaluation", "selection"]
+    "module",
+    [
+        "trajectories",
+        "similarity",
+        "prompts",
+        "rewards",
+        "formatting",
+        "evaluation",
+        "selection",
+        "training_log",
+        "model_card.markdown",
+    ],
 )
 def test_examples_in_docstrings_run(module):
     results = doctest.testmod(importlib.import_module(f"trl_srl.{module}"), optionflags=doctest.ELLIPSIS)

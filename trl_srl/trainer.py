@@ -49,9 +49,9 @@ class SRLTrainer(DynamicSamplingTrainer):
             Everything else [`~trl.GRPOTrainer`] takes: `processing_class`, `peft_config`, `quantization_config`,
             `callbacks`, …
 
-    Logged with every reward, in evaluation as `eval_srl/…`: `srl/similarity`, `srl/format_rate`,
-    `srl/exact_step_rate`, `srl/cut_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look
-    at both.
+    Logged with every reward: `srl/similarity`, `srl/format_rate`, `srl/exact_step_rate`, `srl/cut_rate`,
+    `srl/truncated_rate`; in evaluation as `eval_srl/…`, with a dict of sets as `eval_<name>_srl/…`. Similarity can
+    rise while the right steps do not: look at both.
 
     Example:
 

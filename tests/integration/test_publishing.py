@@ -76,7 +76,6 @@ def test_a_resumed_run_is_told_whole(srl_run):
     assert "The run was interrupted and continued" in card
     assert "[me/additions](https://huggingface.co/datasets/me/additions)" in card
     assert "| On training prompts | step 1 | step 4 |" in card
-    assert (folder / "figures" / "training.png").exists()
     facts = json.loads((folder / "training_facts.json").read_text())
     assert str(folder.parent) not in json.dumps(facts)  # no path of this machine
 
@@ -208,6 +207,7 @@ def pushed(tmp_path_factory, format_model, expert_trajectories):
     """`trl-srl train` with trackers and pushes, then `trl-srl card --push_to_hub`, in a process that is online."""
     pytest.importorskip("trackio")
     pytest.importorskip("tensorboard")
+    pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("push")
     (folder / "solutions.jsonl").write_text("".join(json.dumps(dict(row)) + "\n" for row in expert_trajectories))
     settings = SETTINGS | {
