@@ -135,7 +135,7 @@ def _prompting(trainer: Any) -> dict[str, Any]:
     if messages and isinstance(messages[-1].get("content"), str):
         template = {"chat_template": trainer.chat_template, **trainer.chat_template_kwargs}
         prefilled = is_think_prefilled(render_prompt(messages, trainer.processing_class, **template))
-    is_text = bool(row) and isinstance(row["prompt"], str)
+    is_text = isinstance(row["prompt"], str) if row else False
     return {"system_prompt": system, "think_prefilled": prefilled, "prompt_is_text": is_text}
 
 
