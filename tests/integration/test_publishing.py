@@ -108,7 +108,7 @@ def test_the_card_of_a_second_stage(srl_run, format_model, expert_trajectories, 
     trainer.first_stage = str(srl_run[0])  # the model's configuration names another folder
     trainer.create_model_card()
     card = (folder.parent / "other" / "README.md").read_text()
-    assert "on an expert's steps (srl, from `format-model" in card and "No step was made." in card
+    assert "This model was trained from `srl` (a local folder)" in card and "No step was made." in card
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["LoRA", "QLoRA"])

@@ -108,6 +108,13 @@ def base_license(model: str | None) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value}
 
 
+def _base_model(source: str, parent: dict[str, Any] | None) -> dict[str, str | None]:
+    """What the model was trained from: its id on the Hub, or its name; that of the first stage's result is the run's."""
+    if parent is None or hub_id(source):
+        return {"base_model": public_name(source), "base_on_hub": hub_id(source)}
+    return {"base_model": parent["hub_model_id"] or parent["name"], "base_on_hub": parent["hub_model_id"]}
+
+
 def _adapter(model: Any) -> dict[str, Any] | None:
     """The adapter and the quantisation beneath it, in words."""
     if not hasattr(model, "peft_config"):
@@ -198,8 +205,7 @@ def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: 
         "method": "SRL" if hasattr(trainer, "formatting_summary") else "GRPO",
         "name": name,
         "hub_model_id": trainer.hub_model_id,
-        "base_model": public_name(source),
-        "base_on_hub": hub_id(source),
+        **_base_model(source, parent),
         "license": base_license(source) or (parent or {}).get("license", {}),
         "started_from": parent,
         "adapter": _adapter(model),
