@@ -169,6 +169,15 @@ class Listener(TrainerCallback):
         self.names |= set(logs)
 
 
+def test_a_broken_result_does_not_end_a_run(srl_run, expert_trajectories, tmp_path, caplog):
+    file = tmp_path / "run" / "evaluation" / "results.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{")
+    srl(str(srl_run[0]), expert_trajectories, tmp_path / "run").create_model_card()
+    assert "The model card is written without evaluations" in caplog.text and str(file) in caplog.text
+    assert "Not evaluated" in (tmp_path / "run" / "README.md").read_text()
+
+
 def test_a_callback_gets_all_that_is_logged(format_model, expert_trajectories, tmp_path):
     listener = Listener()
     trainer = srl(format_model, expert_trajectories, tmp_path / "run", max_steps=1)

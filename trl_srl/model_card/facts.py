@@ -109,7 +109,7 @@ def base_license(model: str | None) -> dict[str, str]:
 
 
 def _base_model(source: str, parent: dict[str, Any] | None) -> dict[str, str | None]:
-    """What the model was trained from: its id on the Hub, or its name; that of the first stage's result is the run's."""
+    """What the model was trained from: its id on the Hub, else its name; a first stage's result has the run's name."""
     if parent is None or hub_id(source):
         return {"base_model": public_name(source), "base_on_hub": hub_id(source)}
     return {"base_model": parent["hub_model_id"] or parent["name"], "base_on_hub": parent["hub_model_id"]}
