@@ -52,10 +52,10 @@ class SRLTrainer(DynamicSamplingTrainer):
             Everything else [`~trl.GRPOTrainer`] takes: `processing_class`, `peft_config`, `quantization_config`,
             `callbacks`, …
 
-    Logged with every reward, in evaluation as `eval_srl/…`: `srl/similarity`, `srl/format_rate`,
-    `srl/exact_step_rate`, `srl/cut_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look
-    at both. In evaluation also `right_number_rate`, `similarity_by_problem`, `monologue_length`, `action_length` and
-    the mean similarity of each step, `eval_srl/similarity_by_step/1` and so on.
+    Logged with every reward: `srl/similarity`, `srl/format_rate`, `srl/exact_step_rate`, `srl/cut_rate`,
+    `srl/truncated_rate`; in evaluation as `eval_srl/…`, with a dict of sets as `eval_<name>_srl/…`, and beside them
+    `right_number_rate`, `similarity_by_problem`, `monologue_length`, `action_length` and the mean similarity of each
+    step, `eval_srl/similarity_by_step/1` and so on. Similarity can rise while the right steps do not: look at both.
 
     Example:
 
