@@ -64,6 +64,18 @@ class RecordingTrainer(ResumableTrainer):
             if self.state.log_history:
                 self.save_state()
 
+    def _clear_later_steps(self) -> None:
+        """Before the first step: take away what an earlier run has left of the steps that this one makes."""
+        if not self._starting:
+            return
+        self._starting = False
+        Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written anew when this run ends
+        if removed := self._rollout_log.remove_after(self.state.global_step):
+            logger.warning(
+                f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run starts "
+                f"from step {self.state.global_step} and makes its own."
+            )
+
     def _save_finished_rollouts(self) -> None:
         self._rollout_log.save(TRAIN, finished_step=self.state.global_step)
 
@@ -98,14 +110,6 @@ class RecordingTrainer(ResumableTrainer):
             return  # `predict` has nowhere to write to
         # A step is counted when it is done; its rollouts are sampled before. An evaluation follows its step.
         step = self.state.global_step + (split == TRAIN)
-        if split == TRAIN and self._starting:
-            self._starting = False
-            Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written when this run ends
-            if removed := self._rollout_log.remove_after(self.state.global_step):
-                logger.warning(
-                    f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run "
-                    f"starts from step {self.state.global_step} and makes its own."
-                )
         ids = [rollout.completion_ids for rollout in sampling.rollouts.values()]
         first_group = self._rollout_log.count_groups(split, step, len(sampling.sampling_P))
         rows, advantage_of = [], advantages.tolist()
