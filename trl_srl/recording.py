@@ -53,6 +53,12 @@ class RecordingTrainer(ResumableTrainer):
         self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
         self._rollout_log = RolloutLog(Path(self.args.output_dir, FOLDER), self.accelerator.process_index)
         self._starting = False
+        if self.args.push_to_hub and self.args.save_rollouts:
+            logger.warning(
+                f"push_to_hub uploads all of output_dir, also {FOLDER}/, which holds the prompts and the expert's "
+                "steps of the training data. If they must not be published, set save_rollouts=False or a private repository "
+                "(hub_private_repo=True)."
+            )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]."""
