@@ -56,8 +56,8 @@ class RecordingTrainer(ResumableTrainer):
         if self.args.push_to_hub and self.args.save_rollouts:
             logger.warning(
                 f"push_to_hub uploads all of output_dir, also {FOLDER}/, which holds the prompts and the expert's "
-                "steps of the training data. If they must not be published, set save_rollouts=False or a private repository "
-                "(hub_private_repo=True)."
+                "steps of the training data. If they must not be published, set save_rollouts=False, or "
+                "hub_private_repo=True."
             )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
