@@ -197,9 +197,10 @@ def test_without_dynamic_sampling_all_are_trained(make_trainer):
 
 
 def test_saving_can_be_switched_off(make_trainer, tmp_path):
-    trainer = make_trainer(["good"] * 8, save_rollouts=False, max_steps=1)
-    trainer.train()
-    assert not (tmp_path / "out" / "rollouts").exists()
+    make_trainer(["good"] * 8, max_steps=1).train()
+    assert rollout_files(tmp_path / "out" / "rollouts")
+    make_trainer(["good"] * 8, save_rollouts=False, max_steps=1).train()
+    assert not rollout_files(tmp_path / "out" / "rollouts")  # those of the run before are not this one's
 
 
 def test_a_failing_run_leaves_what_it_sampled(make_trainer, tmp_path):

@@ -43,7 +43,8 @@ class DynamicSamplingConfig(GRPOConfig):
             Stop with an explanation after so many batches in a row without one informative group.
         save_rollouts (`bool`, *optional*, defaults to `True`):
             Whether to write every rollout, trained on or not, to `<output_dir>/rollouts`, for [`read_rollouts`] and
-            `trl-srl report`. Turn it off for data that must not be written down, or to save the disk.
+            `trl-srl report`. Turn it off for data that must not be written down or pushed
+            (`push_to_hub` uploads all of `output_dir`), or to save the disk.
     """
 
     dynamic_sampling: bool = field(

@@ -216,6 +216,8 @@ class DynamicSamplingTrainer(RecordingTrainer):
         return rewards_N
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.model.training:
+            self._clear_later_steps()
         if not (self.model.training and self.args.dynamic_sampling):
             output = super()._generate_and_score_completions(inputs)
             if self.args.save_rollouts:

@@ -53,6 +53,12 @@ class RecordingTrainer(PublishingTrainer):
         self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
         self._rollout_log = RolloutLog(Path(self.args.output_dir, FOLDER), self.accelerator.process_index)
         self._starting = False
+        if self.args.push_to_hub and self.args.save_rollouts:
+            logger.warning(
+                f"push_to_hub uploads all of output_dir, also {FOLDER}/, which holds the prompts and the expert's "
+                "steps of the training data. If they must not be published, set save_rollouts=False, or "
+                "hub_private_repo=True."
+            )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]."""
@@ -63,6 +69,18 @@ class RecordingTrainer(PublishingTrainer):
             self._rollout_log.save(TRAIN)
             if self.state.log_history:
                 self.save_state()
+
+    def _clear_later_steps(self) -> None:
+        """Before the first step: take away what an earlier run has left of the steps that this one makes."""
+        if not self._starting:
+            return
+        self._starting = False
+        Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written anew when this run ends
+        if removed := self._rollout_log.remove_after(self.state.global_step):
+            logger.warning(
+                f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run starts "
+                f"from step {self.state.global_step} and makes its own."
+            )
 
     def _save_finished_rollouts(self) -> None:
         self._rollout_log.save(TRAIN, finished_step=self.state.global_step)
@@ -98,14 +116,6 @@ class RecordingTrainer(PublishingTrainer):
             return  # `predict` has nowhere to write to
         # A step is counted when it is done; its rollouts are sampled before. An evaluation follows its step.
         step = self.state.global_step + (split == TRAIN)
-        if split == TRAIN and self._starting:
-            self._starting = False
-            Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written when this run ends
-            if removed := self._rollout_log.remove_after(self.state.global_step):
-                logger.warning(
-                    f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run "
-                    f"starts from step {self.state.global_step} and makes its own."
-                )
         ids = [rollout.completion_ids for rollout in sampling.rollouts.values()]
         first_group = self._rollout_log.count_groups(split, step, len(sampling.sampling_P))
         rows, advantage_of = [], advantages.tolist()
