@@ -3,12 +3,10 @@
 import math
 
 import pytest
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.evaluation import StepResult, evaluate_steps, generate_steps, last_number, summarize_steps
 from trl_srl.formatting import format_trajectories
-from trl_srl.similarity import step_similarity
 
 
 @pytest.mark.parametrize(
@@ -103,12 +101,3 @@ def test_a_prefilled_think_tag_is_seen(loaded, step_rows):
     tokenizer.chat_template = template
     assert written.completion == "<think>" + prefilled.completion
     assert written.action == prefilled.action is not None
-
-
-def test_actions_of_agents_are_compared_in_their_canonical_form(loaded, step_rows):
-    row = step_rows[0] | {"expert_action": "Prose.\n```bash\n ls\n\n```\nMore.", "action_format": "command"}
-    result = generate_steps(*loaded, Dataset.from_list([row]), max_completion_length=24)[0]
-    plain = generate_steps(*loaded, step_rows.select([0]), max_completion_length=24)[0]
-    assert result.expert_action == "```bash\nls\n```"
-    assert result.action == plain.action is not None  # it holds no block, and is compared as it was written
-    assert result.similarity == step_similarity(plain.action, "```bash\nls\n```")
