@@ -384,6 +384,33 @@ def test_history_window(prepare, write_rows, window, messages):
     assert [len(prompt) for prompt in rows["prompt"]] == messages
 
 
+def test_adapter_options(prepare, write_rows):
+    options = ["--adapter", "messages", "--adapter_options", '{"max_observation_length": 4}']
+    rows = prepare(write_rows([CHAT]), *options)["train"]
+    assert "4 characters left out" in rows[1]["prompt"][-1]["content"]  # "output 0" has 8
+
+
+def test_style_of_an_adapter(prepare, write_rows):
+    row = {"problem": "P", "solution": "1. a\n2. b\n\nc", "answer": "7"}
+    rows = prepare(write_rows([row]), "--adapter", "numina_math", "--style", "paragraphs")["train"]
+    assert rows["expert_action"][0] == "1. a\n2. b"
+    assert prepare(write_rows([row]), "--adapter", "numina_math")["train"]["expert_action"][0] == "a"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--adapter_options", "{}"], "--adapter_options are those of --adapter NAME"),
+        (["--adapter", "messages", "--adapter_options", "[1]"], "as a JSON object"),
+        (["--adapter", "messages", "--adapter_options", "{"], "as a JSON object"),
+        (["--adapter", "messages", "--adapter_options", '{"x": 1}'], "has no option x"),
+        (["--adapter", "messages", "--style", "lines"], "has no option style"),
+    ],
+)
+def test_wrong_adapter_options(fail, write_rows, options, message):
+    assert message in fail(write_rows([CHAT]), *options)
+
+
 def test_adapter_that_does_not_fit(fail, write_rows):
     message = fail(write_rows(GOOD), "--adapter", "swe_smith")
     assert "needs the columns ['messages']" in message
