@@ -46,7 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument(
         "--adapter_options",
         metavar="JSON",
-        help="options of the adapter, as in '{\"max_observation_length\": 20000}'; --style and --split_regex are others",
+        help="options of the adapter, as in '{\"max_observation_length\": 20000}'; --style is one too",
     )
     parser.add_argument("--problem_column", default="problem", help="column of the problem (default: problem)")
     parser.add_argument("--solution_column", help="column of a solution in one text, to be cut into steps")
