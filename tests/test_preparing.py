@@ -177,6 +177,13 @@ def test_no_usable_row_leaves_nothing_behind(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("size", [0, -3, 0.0, 1.0, 2.5, float("nan")])
+def test_an_impossible_size_is_said_before_anything_is_read(tmp_path, size):
+    unread = IterableDataset.from_generator(lambda: iter([1 // 0]))
+    with pytest.raises(ValueError, match="cannot split anything; both sides need at least one problem"):
+        prepare_step_rows(unread, tmp_path / "out", validation_size=size)
+
+
 def test_ready_step_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match="step rows already"):
         prepare_step_rows(Dataset.from_list([{"prompt": "P", "expert_action": "a"}]), tmp_path / "out")

@@ -107,6 +107,13 @@ def prepare_step_rows(
     Raises:
         `ValueError`: when no row is usable, or a side of the split would be empty.
     """
+    if validation_size is not None and not (
+        validation_size >= 1 if isinstance(validation_size, int) else 0 < validation_size < 1
+    ):  # said now, not after hours
+        raise ValueError(
+            f"validation_size={validation_size} cannot split anything; both sides need at least one problem. Write a "
+            "whole number of problems from 1, or a share in (0, 1)."
+        )
     recipe = recipe or Recipe()
     column_names(dataset)  # raises if there is nothing
     output = Path(output_dir)
