@@ -358,6 +358,17 @@ def test_json_lines(prepare, write_rows, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["summary.json", "train.jsonl"]
 
 
+@pytest.mark.parametrize("source", ["data", "data/train.jsonl", "data/*.jsonl"])
+def test_the_source_is_not_overwritten(tmp_path, capsys, source):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(json.dumps(GOOD[0]) + "\n")
+    with pytest.raises(SystemExit):
+        main(["prepare", str(tmp_path / source), "-o", str(tmp_path / "data" / ".." / "data")])
+    assert "would take the place of that file" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.jsonl"]
+    main(["prepare", str(tmp_path / source), "-o", str(tmp_path / "data" / "rows")])  # beside it is fine
+
+
 def test_adapter(prepare, write_rows):
     row = {"question": "How many clips?", "answer": "Half is 48/2=<<48/2=24>>24.\nTogether 72.\n#### 72"}
     rows = prepare(write_rows([row]), "--adapter", "gsm8k")["train"]
