@@ -167,3 +167,11 @@ def test_agents_are_not_rewritten(tmp_path):
     agent = {"problem": "Fix it.", "steps": [{"action": "ls", "observation": "a.py"}]}
     with pytest.raises(ValueError, match="An agent's actions are not rewritten"):
         rewriter(tmp_path, ANSWERS).rewrite(Dataset.from_list([agent]))
+
+
+def test_cache_that_cannot_be_used(tmp_path):
+    (tmp_path / "notes.txt").write_text("This is no database, but a text of some length." * 20)
+    for path in (tmp_path / "notes.txt", tmp_path):
+        with pytest.raises(OSError, match=r"Cannot keep replies in .*--rewrite_cache"):
+            ReplyCache(path).load(["k"])
+    assert (tmp_path / "notes.txt").read_text().startswith("This is no database")

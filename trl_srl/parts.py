@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +33,8 @@ class Recipe(NamedTuple):
     Args:
         adapter (`str`, *optional*):
             Name of an adapter, see [`adapt`].
+        adapter_options (`Mapping`, *optional*):
+            The adapter's options.
         solution_column, problem_column, answer_column, style (*optional*):
             As in [`split_solutions`]; without `solution_column`, the columns to rename. A column `answer` is used
             unasked.
@@ -43,6 +45,7 @@ class Recipe(NamedTuple):
     """
 
     adapter: str | None = None
+    adapter_options: Mapping[str, Any] | None = None
     solution_column: str | None = None
     problem_column: str = "problem"
     answer_column: str | None = None
@@ -60,7 +63,7 @@ class Recipe(NamedTuple):
         if self.adapter is not None:
             from .adapters import adapt
 
-            rows = adapt(rows, self.adapter)
+            rows = adapt(rows, self.adapter, **(self.adapter_options or {}))
         elif self.solution_column is not None:
             answer_column = self.answer_column
             if answer_column is None and "answer" in rows.column_names and self.solution_column != "answer":
@@ -80,6 +83,7 @@ class Recipe(NamedTuple):
 
         style = self.style if isinstance(self.style, str) else f"/{self.style.pattern}/"
         settings = self._asdict() | self.options._asdict() | {"style": style, "trl_srl": __version__}
+        settings["adapter_options"] = {name: str(value) for name, value in (self.adapter_options or {}).items()}
         settings["part"] = [self.max_part_rows, MAX_PART_BYTES]
         del settings["options"], settings["count_tokens"]
         if self.rewriter is not None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -71,18 +71,26 @@ class ReplyCache:
     def __init__(self, path: Path):
         self.path = path
 
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60)
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, failure TEXT NOT NULL)"
-        )
-        return connection
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are kept if nothing goes wrong."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS replies "
+                    "(key TEXT PRIMARY KEY, reply TEXT NOT NULL, failure TEXT NOT NULL)"
+                )
+                yield connection
+        except sqlite3.Error as error:
+            raise OSError(
+                f"Cannot keep replies in {self.path}: {error}. Name another file with --rewrite_cache."
+            ) from error
 
     def load(self, keys: Iterable[str]) -> dict[str, str | ReplyFailure]:
         """The replies there are, lasting failures among them."""
         select = "SELECT reply, failure FROM replies WHERE key = ?"
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             found = ((key, connection.execute(select, (key,)).fetchone()) for key in keys)
             return {key: ReplyFailure(row[1], True) if row[1] else row[0] for key, row in found if row}
 
@@ -91,7 +99,7 @@ class ReplyCache:
         if isinstance(reply, ReplyFailure) and not reply.lasting:
             return
         row = (key, "", reply.message) if isinstance(reply, ReplyFailure) else (key, reply, "")
-        with closing(self._connect()) as connection, connection:
+        with self._connect() as connection:
             connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", row)
 
 
