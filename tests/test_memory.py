@@ -10,8 +10,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, Qwen2Config, Qwen3Config
 from trl import ModelConfig
 
-from trl_srl import SRLConfig
-from trl_srl import memory
+from trl_srl import SRLConfig, memory
 from trl_srl.memory import ACTIVATIONS, GIB, NORMED_HEADS, Widths, estimate_memory
 
 
