@@ -42,7 +42,7 @@ class RecordingTrainer(PublishingTrainer):
     """
     [`PublishingTrainer`] that keeps what it sampled.
 
-    The difference: rollouts handed to `_record` are written to `<output_dir>/rollouts` at each logging step and before
+    The difference: rollouts handed to `_record` are written to `<output_dir>/_rollouts` at each logging step and before
     each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
     """
 
@@ -53,12 +53,7 @@ class RecordingTrainer(PublishingTrainer):
         self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
         self._rollout_log = RolloutLog(Path(self.args.output_dir, FOLDER), self.accelerator.process_index)
         self._starting = False
-        if self.args.push_to_hub and self.args.save_rollouts:
-            logger.warning(
-                f"push_to_hub uploads all of output_dir, also {FOLDER}/, which holds the prompts and the expert's "
-                "steps of the training data. If they must not be published, set save_rollouts=False, or "
-                "hub_private_repo=True."
-            )
+        self._scored: tuple | None = None  # completion ids, rewards and extra columns of a batch that is TRL's own
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]."""
@@ -85,14 +80,40 @@ class RecordingTrainer(PublishingTrainer):
     def _save_finished_rollouts(self) -> None:
         self._rollout_log.save(TRAIN, finished_step=self.state.global_step)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._save_finished_rollouts()  # a run that continues from it finds them
+        super()._save_checkpoint(model, trial)
+
     def _decode(self, completion_ids: list[list[int]]) -> list[str]:
-        raise NotImplementedError
+        """
+        The text that was generated, with special tokens but for those that end or pad it.
+
+        TRL's completions have lost special tokens, `<think>` among them for some tokenizers, or have had their
+        monologue moved by the tokenizer's response template.
+        """
+        enders = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        stripped = []
+        for ids in completion_ids:
+            end = len(ids)
+            while end and ids[end - 1] in enders:
+                end -= 1
+            stripped.append(ids[:end])
+        return self._tokenizer.batch_decode(stripped, skip_special_tokens=False)
 
     def _is_truncated(self, completion_ids: list[int]) -> bool:
-        raise NotImplementedError
+        return not completion_ids or completion_ids[-1] not in self.eos_token_ids
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As in TRL; the rollouts of finished steps are written to their file."""
+        """
+        As in TRL; the rollouts of finished steps are written to their file. Of several evaluation sets,
+        each has metrics of its own name, those of TRL too: `eval_<name>_reward`.
+        """
+        if self._evaluating is not None and self._evaluating.startswith("eval_"):
+            # TRL writes `eval_` before every name, whatever the prefix of the evaluation is.
+            name = self._evaluating.removeprefix("eval_")
+            renamed = {f"{name}_{key}": values for key, values in self._metrics["eval"].items()}
+            self._metrics["eval"].clear()
+            self._metrics["eval"].update(renamed)
         super().log(logs, start_time)
         self._save_finished_rollouts()
 
@@ -108,6 +129,41 @@ class RecordingTrainer(PublishingTrainer):
             self._evaluating = outer
         self._rollout_log.save(metric_key_prefix)
         return metrics
+
+    def _extra_columns(self, rows: int) -> dict[str, list]:
+        """What reward functions logged for each of `rows` rollouts."""
+        return {name: list(values) for name, values in self._pending_extra_logs.items() if len(values) == rows}
+
+    def _weigh(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
+        """The reward of each rollout, shape (N,), as TRL weighs the functions: NaN if none gave a number."""
+        rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
+        rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
+        return rewards_N
+
+    def _sampled_by_trl(self, inputs: list[dict[str, Any]]) -> Sampling:
+        """A batch that TRL generated and scored: in evaluation, or without dynamic sampling."""
+        if self._scored is None:
+            raise RuntimeError(
+                "A batch was finished without this class's _calculate_rewards, so its rewards are not known here. "
+                "Call it with super(), or set save_rollouts=False."
+            )
+        (completion_ids, rewards_N_F, extra), self._scored = self._scored, None
+        first = self.accelerator.process_index * len(inputs)
+        rollouts = {
+            first + i: Rollout(row, [], ids, None, None, {name: values[i] for name, values in extra.items()})
+            for i, (row, ids) in enumerate(zip(inputs, completion_ids, strict=True))
+        }
+        training = self.model.training
+        num_generations = self.num_generations if training else self.num_generations_eval
+        groups = -(-len(rewards_N_F) // num_generations)
+        return Sampling(
+            rollouts=rollouts,
+            positions={first + i: i for i in range(len(inputs))} if training else {},
+            rewards_N=self._weigh(rewards_N_F).tolist(),
+            sampling_P=[TRAINED if training else None] * groups,
+            round_starts=[0],
+            num_generations=num_generations,
+        )
 
     def _record(self, sampling: Sampling, advantages: torch.Tensor) -> None:
         """Hand what this process sampled to the rollouts file, with the advantages of what it trains on."""
