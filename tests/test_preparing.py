@@ -17,10 +17,10 @@ from trl_srl import parts, shards, split_by_problem
 from trl_srl.expansion import Options
 from trl_srl.formatting import format_trajectories
 from trl_srl.loading import load_rows
-from trl_srl.parts import Recipe, as_bytes, cut_into_parts
-from trl_srl.preparing import prepare_step_rows
-from trl_srl.rewriting import ReplyCache, Rewriter
-from trl_srl.rewriting_models import ServerModel
+from trl_srl.preparing.parts import Recipe, as_bytes, cut_into_parts
+from trl_srl.preparing.prepare import prepare_step_rows
+from trl_srl.preparing.rewriting import ReplyCache, Rewriter
+from trl_srl.preparing.rewriting_models import ServerModel
 from trl_srl.shards import UNFINISHED
 
 
@@ -308,7 +308,7 @@ KILLED = """
 import sys, time
 from datasets import Dataset
 from trl_srl import parts
-from trl_srl.preparing import prepare_step_rows
+from trl_srl.preparing.prepare import prepare_step_rows
 from tests.test_preparing import DATA
 
 parts.MAX_PART_ROWS = 16

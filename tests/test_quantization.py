@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from trl_srl import DynamicSamplingConfig, SRLTrainer
-from trl_srl.quantization import check_model_arguments, keep_adapters_in_fp32, keep_differentiable_on_cpu
+from trl_srl.weights.quantization import check_model_arguments, keep_adapters_in_fp32, keep_differentiable_on_cpu
 
 
 bitsandbytes = pytest.importorskip("bitsandbytes")

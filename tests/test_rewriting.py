@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset
 
 from trl_srl.formatting import format_trajectories
-from trl_srl.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request, check_rewritten
+from trl_srl.preparing.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request, check_rewritten
 from trl_srl.step_rows import DROP_REASONS
 
 

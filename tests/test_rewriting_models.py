@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from tests.chat_server import ChatServer, reply
-from trl_srl.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request
-from trl_srl.rewriting_models import API_KEY_VARIABLE, LocalModel, ServerModel, ServerUnavailableError
+from trl_srl.preparing.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request
+from trl_srl.preparing.rewriting_models import API_KEY_VARIABLE, LocalModel, ServerModel, ServerUnavailableError
 
 
 def question(text):

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .dynamic_sampling import DynamicSamplingTrainer
     from .evaluation import Solution, StepEvaluation, evaluate_steps, generate_steps
     from .memory import MemoryEstimate, estimate_memory
-    from .merging import MergeReport, merge_adapter
     from .report import write_report
     from .rollouts import read_rollouts
     from .trainer import SRLTrainer
+    from .weights.merging import MergeReport, merge_adapter
 
 __version__ = "0.1.0"
 
@@ -42,8 +42,8 @@ _LAZY = {
     "generate_steps": "evaluation",
     "MemoryEstimate": "memory",
     "estimate_memory": "memory",
-    "MergeReport": "merging",
-    "merge_adapter": "merging",
+    "MergeReport": "weights.merging",
+    "merge_adapter": "weights.merging",
     "write_report": "report",
     "read_rollouts": "rollouts",
     "SRLTrainer": "trainer",

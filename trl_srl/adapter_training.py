@@ -5,8 +5,8 @@ from typing import Any
 from accelerate.utils import is_peft_model
 from trl import GRPOConfig, GRPOTrainer
 
-from .adapter_loading import continue_adapter, read_adapter
-from .quantization import (
+from .weights.adapter_loading import continue_adapter, read_adapter
+from .weights.quantization import (
     check_model_arguments,
     keep_adapters_in_fp32,
     keep_differentiable_on_cpu,

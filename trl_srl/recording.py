@@ -42,8 +42,8 @@ class RecordingTrainer(PublishingTrainer):
     """
     [`PublishingTrainer`] that keeps what it sampled.
 
-    The difference: rollouts handed to `_record` are written to `<output_dir>/_rollouts` at each logging step and before
-    each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
+    The difference: rollouts handed to `_record` are written to `<output_dir>/_rollouts` at each logging step and
+    before each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
     """
 
     _think_prefilled = False

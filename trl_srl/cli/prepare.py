@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from ..parts import Recipe
-    from ..rewriting import Rewriter
+    from ..preparing.parts import Recipe
+    from ..preparing.rewriting import Rewriter
 
 
 def _count_or_share(text: str) -> int | float:
@@ -111,9 +111,9 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..inspection_report import inspection_lines
     from ..loading import describe_source, load_rows
-    from ..preparing import prepare_step_rows
+    from ..preparing.inspection_report import inspection_lines
+    from ..preparing.prepare import prepare_step_rows
 
     if args.output_dir is None and not args.inspect:
         args.usage_error("name a folder to write to with --output_dir, or look at the data with --inspect")
@@ -160,7 +160,7 @@ def _tell(line: str) -> None:
 
 def _make_recipe(args: argparse.Namespace, tokenizer: Any) -> "Recipe":
     from ..expansion import Options
-    from ..parts import Recipe
+    from ..preparing.parts import Recipe
 
     cuts = args.style != "auto" or args.split_regex
     if cuts and args.solution_column is None and args.adapter is None:
@@ -223,8 +223,8 @@ def _make_rewriter(args: argparse.Namespace) -> "Rewriter | None":
         return None
     from huggingface_hub.constants import HF_HOME
 
-    from ..rewriting import ReplyCache, Rewriter, RewritingModel
-    from ..rewriting_models import LocalModel, ServerModel
+    from ..preparing.rewriting import ReplyCache, Rewriter, RewritingModel
+    from ..preparing.rewriting_models import LocalModel, ServerModel
 
     processes = args.num_proc or 1
     model: RewritingModel

@@ -24,7 +24,7 @@ from ..prompts import (
     build_solution_prompt,
     parse_completion,
 )
-from .answers import find_final_answer
+from ..answers import find_final_answer
 from .problems import Problem
 
 

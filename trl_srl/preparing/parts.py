@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .expansion import Options, expand_trajectory
-from .formatting import step_row_features
+from ..expansion import Options, expand_trajectory
+from ..formatting import step_row_features
+from ..loading import split_solutions
+from ..near_duplicates import problem_keys
+from ..shards import write_table, write_text
+from ..step_rows import is_step_rows
 from .inspecting import Inspection
-from .loading import split_solutions
-from .near_duplicates import problem_keys
 from .rewriting import REWRITE_PROMPT, Rewriter
-from .shards import write_table, write_text
-from .step_rows import is_step_rows
 
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Recipe(NamedTuple):
     def make_trajectories(self, rows: "Dataset") -> "Dataset":
         """Source rows → trajectory rows."""
         if self.adapter is not None:
-            from .adapters import adapt
+            from ..adapters import adapt
 
             rows = adapt(rows, self.adapter, **(self.adapter_options or {}))
         elif self.solution_column is not None:
@@ -79,7 +79,7 @@ class Recipe(NamedTuple):
 
     def settings(self) -> dict[str, Any]:
         """What decides what comes out, as JSON-like data. The function that counts tokens is not among it."""
-        from . import __version__
+        from .. import __version__
 
         style = self.style if isinstance(self.style, str) else f"/{self.style.pattern}/"
         settings = self._asdict() | self.options._asdict() | {"style": style, "trl_srl": __version__}

@@ -15,10 +15,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .answers import final_answer, has_answer
-from .near_duplicates import problem_text
-from .prompts import Message
-from .trajectories import Step, build_step, split_steps
+from ..answers import final_answer, has_answer
+from ..near_duplicates import problem_text
+from ..prompts import Message
+from ..trajectories import Step, build_step, split_steps
 
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ReplyFailure(NamedTuple):
 
 class RewritingModel(Protocol):
     """
-    What rewrites: a server ([`~trl_srl.rewriting_models.ServerModel`]) or a local model.
+    What rewrites: a server ([`~trl_srl.preparing.rewriting_models.ServerModel`]) or a local model.
 
     `name` and `settings` tell its replies from those of others; `replies` yields (place in `requests`, reply) as they
     come.
@@ -127,7 +127,7 @@ def check_rewritten(reply: str, solution: str, answer: str | None) -> tuple[list
     Example:
 
     ```python
-    >>> from trl_srl.rewriting import check_rewritten
+    >>> from trl_srl.preparing.rewriting import check_rewritten
     >>> reply = "1. **Halve** 48 / 2 = 24.\\n2. **Add** 48 + 24 = 72, so she sold 72."
     >>> steps, reason = check_rewritten(reply, "Half of 48 is 24, which makes 72.", None)
     >>> [step.title for step in steps], reason

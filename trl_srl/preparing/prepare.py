@@ -20,13 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..near_duplicates import choose_validation
+from ..shards import UNFINISHED, ShardWriter, is_shard_of, publish, write_text
+from ..step_rows import FormattingSummary, column_names, explain_no_rows
 from .assembling import Parts, start_inspection, write_splits
 from .inspecting import Inspection
-from .near_duplicates import choose_validation
 from .parts import Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
-from .shards import UNFINISHED, ShardWriter, is_shard_of, publish, write_text
-from .step_rows import FormattingSummary, column_names, explain_no_rows
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
-from .prompts import Message, render_prompt
+from ..prompts import Message, render_prompt
 from .rewriting import ReplyFailure
 
 
