@@ -6,7 +6,7 @@
 1. Agents: files in SWE-smith's form (chat messages; 27 actions in `<function=…>` blocks, observations of 1,500
    characters on average) are made and prepared by the command itself, map-style with two processes and as a stream
    with one. Printed: wall time, CPU time of all processes, peak memory of all processes together (PSS, sampled every
-   20 ms), and how time, memory and output grow from the first number of trajectories to the last.
+   100 ms), and how time, memory and output grow from the first number of trajectories to the last.
 2. Splitting: `split_steps` on 10,000 solutions of 4,000 characters, in megabytes of CPU time per second, each style.
 """
 
@@ -107,7 +107,7 @@ def run_prepare(source: Path, folder: Path, *options: str) -> Run:
     before = os.times()
     while process.poll() is None:
         peak = max(peak, _memory_of_group(process.pid))
-        time.sleep(0.02)
+        time.sleep(0.1)
     wall = time.perf_counter() - start
     after = os.times()
     if process.returncode:

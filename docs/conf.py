@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"trl-srl {release}"
 exclude_patterns = ["_build"]
+suppress_warnings = ["misc.highlighting_failure"]  # rows that are shortened with an ellipsis
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3

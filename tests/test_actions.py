@@ -243,7 +243,7 @@ HOSTILE = [
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_time_is_linear(action_format, unit):
     text = unit * (1_000_000 // len(unit))
-    ends = ("", "</function>", "</parameter></function>", "</tool_call>", "\n```\n", ">", "<parameter=x>")
+    ends = ("", "</parameter></function>", "</tool_call>", "\n```\n")
     start = time.process_time()
     for end in ends:
         read_action(text + end, action_format)

@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from trl_srl import SRLTrainer
-from trl_srl.adapter_loading import find_base, load_adapter, read_adapter
+from trl_srl.weights.adapter_loading import find_base, load_adapter, read_adapter
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def test_a_preset_and_an_option(capsys):
     preset = capsys.readouterr().out
     assert "7.62 B parameters, 40.4 M trained" in preset
     assert "32 completions generated at once, trained on 4 at a time; prompts of 512, completions of 256" in preset
-    assert "weights 5.17 + adapters 0.08 + optimizer 0.15 + KV cache 1.31" in preset
+    assert "weights 5.17 + adapters 0.15 + optimizer 0.30 + KV cache 1.31" in preset
     assert "Fits a card of 10 GB. Estimated, not measured" in preset
     main(["memory", "--model", SEVEN, "--preset", str(ROOT / "examples" / "configs" / "rtx_3060.yaml"),
           "--gradient_accumulation_steps", "16"])  # fmt: skip

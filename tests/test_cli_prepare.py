@@ -358,6 +358,17 @@ def test_json_lines(prepare, write_rows, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["summary.json", "train.jsonl"]
 
 
+@pytest.mark.parametrize("source", ["data", "data/train.jsonl", "data/*.jsonl"])
+def test_the_source_is_not_overwritten(tmp_path, capsys, source):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(json.dumps(GOOD[0]) + "\n")
+    with pytest.raises(SystemExit):
+        main(["prepare", str(tmp_path / source), "-o", str(tmp_path / "data" / ".." / "data")])
+    assert "would take the place of that file" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.jsonl"]
+    main(["prepare", str(tmp_path / source), "-o", str(tmp_path / "data" / "rows")])  # beside it is fine
+
+
 def test_adapter(prepare, write_rows):
     row = {"question": "How many clips?", "answer": "Half is 48/2=<<48/2=24>>24.\nTogether 72.\n#### 72"}
     rows = prepare(write_rows([row]), "--adapter", "gsm8k")["train"]
@@ -382,6 +393,33 @@ def test_history_window(prepare, write_rows, window, messages):
     options = [] if window is None else ["--history_window", window]
     rows = prepare(write_rows([CHAT]), "--adapter", "messages", *options)["train"]
     assert [len(prompt) for prompt in rows["prompt"]] == messages
+
+
+def test_adapter_options(prepare, write_rows):
+    options = ["--adapter", "messages", "--adapter_options", '{"max_observation_length": 4}']
+    rows = prepare(write_rows([CHAT]), *options)["train"]
+    assert "4 characters left out" in rows[1]["prompt"][-1]["content"]  # "output 0" has 8
+
+
+def test_style_of_an_adapter(prepare, write_rows):
+    row = {"problem": "P", "solution": "1. a\n2. b\n\nc", "answer": "7"}
+    rows = prepare(write_rows([row]), "--adapter", "numina_math", "--style", "paragraphs")["train"]
+    assert rows["expert_action"][0] == "1. a\n2. b"
+    assert prepare(write_rows([row]), "--adapter", "numina_math")["train"]["expert_action"][0] == "a"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--adapter_options", "{}"], "--adapter_options are those of --adapter NAME"),
+        (["--adapter", "messages", "--adapter_options", "[1]"], "as a JSON object"),
+        (["--adapter", "messages", "--adapter_options", "{"], "as a JSON object"),
+        (["--adapter", "messages", "--adapter_options", '{"x": 1}'], "has no option x"),
+        (["--adapter", "messages", "--style", "lines"], "has no option style"),
+    ],
+)
+def test_wrong_adapter_options(fail, write_rows, options, message):
+    assert message in fail(write_rows([CHAT]), *options)
 
 
 def test_adapter_that_does_not_fit(fail, write_rows):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from trl_srl.counting import Lengths, Repeats
+from trl_srl.preparing.counting import Lengths, Repeats
 
 
 def test_lengths_of_nothing():

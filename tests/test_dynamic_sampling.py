@@ -189,8 +189,12 @@ def test_a_resumed_run_draws_the_same_prompts(make_trainer, tmp_path):
     expected = [table["prompt"].astype(str).tolist() for table in trained_rows(whole)[2:]]
     assert [table["prompt"].astype(str).tolist() for table in trained_rows(resumed)] == expected
     assert len(expected) == 2
-    final = json.loads((tmp_path / "whole" / "checkpoint-4" / "dynamic_sampling.json").read_text())
-    assert json.loads((tmp_path / "resumed" / "checkpoint-4" / "dynamic_sampling.json").read_text()) == final
+    final, states = "checkpoint-4/dynamic_sampling.json", {}
+    for run in ("whole", "resumed"):
+        states[run] = json.loads((tmp_path / run / final).read_text())
+    parts = {run: [(part["first_step"], part["last_step"]) for part in states[run].pop("parts")] for run in states}
+    assert states["resumed"] == states["whole"]
+    assert parts == {"whole": [(1, 4)], "resumed": [(1, 2), (3, 4)]}
 
 
 def test_what_cannot_be_replayed_is_refused(model, tokenizer, srl_args):

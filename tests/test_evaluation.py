@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.evaluation import (
@@ -16,9 +15,8 @@ from trl_srl.evaluation import (
     write_next_steps,
 )
 from trl_srl.evaluation.statistics import wilson_interval
-from trl_srl.evaluation.steps import step_intervals
+from trl_srl.evaluation.steps import step_intervals, without_repeats
 from trl_srl.formatting import format_trajectories
-from trl_srl.similarity import step_similarity
 
 
 @pytest.mark.parametrize(
@@ -70,6 +68,12 @@ def test_means_by_problem_by_step_and_lengths():
     assert evaluation.monologue_length == 12 / 4  # a malformed completion has no monologue
     assert evaluation.action_length == (9 + 4 + 1) / 4
     assert similarity_by_step(SOME) == {0: pytest.approx(1.6 / 2), 1: 0.2, 2: 0.0}
+
+
+def test_rows_that_several_processes_evaluated_again_count_once():
+    assert without_repeats([*SOME, *SOME[:2]], most=1) == SOME
+    twice = [result("a", "b", 0.1), result("c", "b", 0.2)]
+    assert without_repeats([*twice, twice[0]], most=2) == twice
 
 
 def test_intervals_are_over_problems():
@@ -161,13 +165,3 @@ def test_a_prefilled_think_tag_is_put_back(loaded, step_rows):
     assert written.completion.startswith("<think>")
     assert written.action is not None
     assert written.monologue == "m"
-
-
-def test_actions_of_agents_are_compared_in_their_canonical_form(loaded, step_rows):
-    row = step_rows[0] | {"expert_action": "Prose.\n```bash\n ls\n\n```\nMore.", "action_format": "command"}
-    backend = TransformersBackend(*loaded)
-    result = write_next_steps(backend, Dataset.from_list([row]), max_completion_length=24)[0]
-    plain = write_next_steps(backend, step_rows.select([0]), max_completion_length=24)[0]
-    assert result.expert_action == "```bash\nls\n```"
-    assert result.action == plain.action is not None  # it holds no block, and is compared as it was written
-    assert result.similarity == step_similarity(plain.action, "```bash\nls\n```")

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from trl_srl.evaluation.answers import AnswerChecker, expected_answer, find_final_answer
+from trl_srl.answers import find_final_answer
+from trl_srl.evaluation.answers import AnswerChecker, expected_answer
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from peft import LoraConfig
 
 from trl_srl import SRLTrainer
-from trl_srl.handover import MARKER, Handover, check_handover, read_handover, trainer_logits, write_handover
+from trl_srl.weights.handover import MARKER, Handover, check_handover, read_handover, trainer_logits, write_handover
 
 
 @pytest.fixture

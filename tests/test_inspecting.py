@@ -5,7 +5,7 @@ import pytest
 
 from trl_srl.expansion import Options, expand_trajectory
 from trl_srl.formatting import step_row_features
-from trl_srl.inspecting import EXAMPLES, Example, Inspection, make_example, sample_places
+from trl_srl.preparing.inspecting import EXAMPLES, Example, Inspection, make_example, sample_places
 
 
 @pytest.mark.parametrize(

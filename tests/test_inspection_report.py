@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from trl_srl.counting import Lengths
-from trl_srl.inspecting import Example, Inspection
-from trl_srl.inspection_report import histogram, inspection_lines, printable
+from trl_srl.preparing.counting import Lengths
+from trl_srl.preparing.inspecting import Example, Inspection
+from trl_srl.preparing.inspection_report import histogram, inspection_lines, printable
 from trl_srl.step_rows import FormattingSummary
 
 

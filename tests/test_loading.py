@@ -229,6 +229,9 @@ def test_description_tells_changed_files(tmp_path):
         os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
         assert describe_source(source) != before
         assert describe_source(source, split="test")["split"] == "test"
+    (tmp_path / "rows" / ".unfinished").mkdir()
+    (tmp_path / "rows" / ".unfinished" / "b.jsonl").write_text("")
+    assert len(describe_source(str(tmp_path / "rows"))["files"]) == 1
     assert describe_source("owner/name", "test", "main") == {
         "source": "owner/name",
         "split": "test",

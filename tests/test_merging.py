@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl import merge_adapter
 from trl_srl.cli import main
-from trl_srl.merging import MergeReport, check_merge
-from trl_srl.probe import probe_logits, relative_difference
+from trl_srl.weights.merging import MergeReport, check_merge
+from trl_srl.weights.probe import probe_logits, relative_difference
 
 
 EVERYWHERE = {"target_modules": "all-linear"}

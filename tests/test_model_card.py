@@ -41,6 +41,7 @@ FACTS = {
     "settings": {"Learning rate": 5e-7, "Last step is a target": False, "Dynamic sampling": "off"},
     "system_prompt": None,
     "think_prefilled": False,
+    "prompt_is_text": False,
     "max_completion_length": 256,
     "step": 4,
     "max_steps": 4,
@@ -190,7 +191,7 @@ def test_a_merged_model_gets_the_card_of_its_adapter(logged, tmp_path):
     text = copy_card(logged, merged).read_text()
     assert "# merged\n" in text and "Its LORA adapter is merged into its weights." in text
     assert 'model="merged"' in text and "It is a LORA adapter" not in text
-    assert "| Reward | 0.100 | 0.400 |" in text and (merged / "figures" / "training.png").exists()
+    assert "| Reward | 0.100 | 0.400 |" in text
     data = metadata_load(merged / "README.md")
     assert (data["library_name"], data["base_model_relation"]) == ("transformers", "finetune")
     assert copy_card(tmp_path, merged) is None
@@ -274,6 +275,7 @@ def test_a_folder_without_facts_is_refused(tmp_path, capsys):
 
 
 def test_curves_are_a_picture_beside_the_card(logged):
+    pytest.importorskip("matplotlib")
     assert "![Reward and the other metrics over the training steps](figures/training.png)" in card(logged)
     assert (logged / "figures" / "training.png").read_bytes().startswith(b"\x89PNG\r\n")
 
@@ -344,6 +346,9 @@ def test_rlvr_alone_says_nothing_of_steps(run_dir):
     text = card(run_dir, method="GRPO")
     assert "build_prompt" not in text and "similarity rewards" not in text
     assert 'prompt = [{"role": "user", "content": "What is 2 · 3 + 1?"}]' in text
+    text = card(run_dir, method="GRPO", system_prompt="Box it.")
+    assert '{"role": "system", "content": "Box it."}, {"role": "user", "content": "What is 2 · 3 + 1?"}]' in text
+    assert 'prompt = "What is 2 · 3 + 1?"\n' in card(run_dir, method="GRPO", prompt_is_text=True)
     assert "@article{deng2025supervised," not in text
 
 

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, IterableDataset, load_dataset
 
+from tests.chat_server import ChatServer, reply
 from trl_srl import parts, shards, split_by_problem
 from trl_srl.expansion import Options
 from trl_srl.formatting import format_trajectories
 from trl_srl.loading import load_rows
-from trl_srl.parts import Recipe, as_bytes, cut_into_parts
-from trl_srl.preparing import prepare_step_rows
+from trl_srl.preparing.parts import Recipe, as_bytes, cut_into_parts
+from trl_srl.preparing.prepare import prepare_step_rows
+from trl_srl.preparing.rewriting import ReplyCache, Rewriter
+from trl_srl.preparing.rewriting_models import ServerModel
 from trl_srl.shards import UNFINISHED
 
 
@@ -174,6 +177,13 @@ def test_no_usable_row_leaves_nothing_behind(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("size", [0, -3, 0.0, 1.0, 2.5, float("nan")])
+def test_an_impossible_size_is_said_before_anything_is_read(tmp_path, size):
+    unread = IterableDataset.from_generator(lambda: iter([1 // 0]))
+    with pytest.raises(ValueError, match="cannot split anything; both sides need at least one problem"):
+        prepare_step_rows(unread, tmp_path / "out", validation_size=size)
+
+
 def test_ready_step_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match="step rows already"):
         prepare_step_rows(Dataset.from_list([{"prompt": "P", "expert_action": "a"}]), tmp_path / "out")
@@ -185,6 +195,26 @@ def test_a_failed_run_leaves_the_files_of_the_one_before(tmp_path):
     with pytest.raises(TypeError):
         prepare_step_rows(Dataset.from_list([{"problem": "P", "steps": [1, 2]}]), tmp_path / "out")
     assert contents(tmp_path / "out") == before
+
+
+def test_rewriting_in_two_processes_shares_one_cache(tmp_path, small_parts):
+    solutions = Dataset.from_list([{"problem": f"{i} + 1?", "solution": f"It is {i + 1}."} for i in range(50)])
+
+    def answer(text, asked):
+        number = int(text.partition("\n")[2].partition(" ")[0])
+        return reply(f"1. **Take** {number}.\n2. **Add** 1, which is {number + 1 + (number == 7)}.")
+
+    server = ChatServer(answer, seconds=0.05)
+    with server.running():
+        for name, num_proc in (("two", 2), ("one", 1)):
+            model = ServerModel("m", server.url, max_in_flight=3)
+            recipe = Recipe(solution_column="solution", rewriter=Rewriter(model, ReplyCache(tmp_path / "replies")))
+            prepared = prepare_step_rows(solutions, tmp_path / name, recipe, num_proc=num_proc)
+            assert prepared.summary.dropped == {"rewrite_answer": 1}
+            assert prepared.rows == {"train": 49}
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert len(server.requests) == 50  # the second run asked nothing
+    assert 1 < server.most_at_once <= 6
 
 
 class Stop(Exception):
@@ -278,7 +308,7 @@ KILLED = """
 import sys, time
 from datasets import Dataset
 from trl_srl import parts
-from trl_srl.preparing import prepare_step_rows
+from trl_srl.preparing.prepare import prepare_step_rows
 from tests.test_preparing import DATA
 
 parts.MAX_PART_ROWS = 16

@@ -25,7 +25,8 @@ ON_CPU = {
 
 
 def test_every_preset_is_in_the_table():
-    assert {file.stem for file in FOLDER.glob("*.yaml")} == set(PRESETS)
+    other = {"srl_then_rlvr"}  # two stages, for any card
+    assert {file.stem for file in FOLDER.glob("*.yaml")} - other == set(PRESETS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trl_srl.probe import PROBE_TEXTS, probe_logits, relative_difference
+from trl_srl.weights.probe import PROBE_TEXTS, probe_logits, relative_difference
 
 
 def test_probe_logits(make_model, tokenizer):

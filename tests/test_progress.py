@@ -3,7 +3,7 @@
 import pytest
 
 from trl_srl import progress as module
-from trl_srl.progress import describe, progress
+from trl_srl.preparing.progress import describe, progress
 
 
 @pytest.mark.parametrize(

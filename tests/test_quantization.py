@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from trl_srl import DynamicSamplingConfig, SRLTrainer
-from trl_srl.quantization import check_model_arguments, keep_adapters_in_fp32, keep_differentiable_on_cpu
+from trl_srl.weights.quantization import check_model_arguments, keep_adapters_in_fp32, keep_differentiable_on_cpu
 
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -122,27 +122,56 @@ def test_only_the_adapter_of_a_4_bit_model_moves_and_it_goes_on(qlora_base, nf4,
     assert moved and all("lora_" in name or "modules_to_save" in name for name in moved)
 
 
-def test_adapters_are_kept_in_fp32_without_bf16(qlora_base, nf4, expert_trajectories, srl_args):
-    """TRL casts them to bfloat16 whatever `bf16` says; the gradient scaler of `fp16` could not unscale that."""
-    parts = dict(quantization_config=nf4, peft_config=lora())
-    trainer = SRLTrainer(qlora_base, srl_args(bf16=True), expert_trajectories, **parts)
-    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.bfloat16}  # TRL's
-    exact = {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight": torch.full((4, 64), 0.1)}
-    assert keep_adapters_in_fp32(trainer.model, exact) == 28
-    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
-    assert torch.equal(trainer.model.get_parameter(next(iter(exact))), next(iter(exact.values())))  # not rounded
-    trainer = SRLTrainer(qlora_base, srl_args(bf16=False), expert_trajectories, **parts)
-    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
+@pytest.mark.parametrize("bf16", [True, False])
+def test_adapters_are_kept_in_fp32(bf16, qlora_base, nf4, expert_trajectories, srl_args):
+    """TRL casts them to bfloat16 whatever `bf16` says."""
+    trainer = SRLTrainer(
+        qlora_base, srl_args(bf16=bf16), expert_trajectories, quantization_config=nf4, peft_config=lora()
+    )
+    adapter = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
+    assert {p.dtype for p in adapter.values()} == {torch.float32}
+    # What an earlier run has learned is not what the cast has made of it.
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight"
+    exact = torch.full_like(adapter[name], 0.1)
+    trainer.model.bfloat16()
+    assert keep_adapters_in_fp32(trainer.model, {name: exact}) == 28
+    assert torch.equal(trainer.model.get_parameter(name), exact)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 mixed precision needs a GPU")
-def test_fp16_trains_on_a_gpu(qlora_base, nf4, expert_trajectories, srl_args):
-    args = srl_args(fp16=True, use_cpu=False, learning_rate=1e-2, model_init_kwargs={"dtype": "float16"})
+def test_small_updates_reach_an_adapter_under_bf16(qlora_base, nf4, expert_trajectories, srl_args):
+    """A step of 1e-5 on weights of about 0.1: in bfloat16, whose steps there are 5e-4, nothing would move."""
+    args = srl_args(bf16=True, learning_rate=1e-5, max_steps=1)
     trainer = SRLTrainer(qlora_base, args, expert_trajectories, quantization_config=nf4, peft_config=lora())
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(std=0.1)
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
     trainer.train()
+    moved = torch.cat([(trainer.model.get_parameter(name) != p).flatten() for name, p in before.items()])
+    assert moved.float().mean() > 0.9
+    rounded = [trainer.model.get_parameter(name).bfloat16() != p.bfloat16() for name, p in before.items()]
+    assert torch.cat([change.flatten() for change in rounded]).float().mean() < 0.1
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    return request.param
+
+
+def test_fp16_trains_adapters_in_fp32(device, qlora_base, nf4, expert_trajectories, srl_args):
+    """As on a T4. The gradient scaler, which refuses bfloat16, exists on a GPU only."""
+    settings = dict(fp16=True, bf16=False, use_cpu=device == "cpu", learning_rate=1e-2)
+    args = srl_args(model_init_kwargs={"dtype": "float16"}, **settings)
+    trainer = SRLTrainer(qlora_base, args, expert_trajectories, quantization_config=nf4, peft_config=lora())
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
     assert {p.dtype for p in before.values()} == {torch.float32}
+    assert trainer.accelerator.mixed_precision == "fp16"
+    assert (trainer.accelerator.scaler is not None) == (device == "cuda")
+    trainer.train()
     assert any(not torch.equal(p, trainer.model.get_parameter(name)) for name, p in before.items())
+    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
 ARGS = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm=False)

@@ -164,7 +164,7 @@ def test_more_rollouts_than_fit_are_counted(tmp_path):
         for _ in range(4)
     ]
     run = write_run(tmp_path / "run", rows)
-    chosen, total = choose_groups(rollout_files(run / "rollouts"), 100)
+    chosen, total = choose_groups(rollout_files(run / "_rollouts"), 100)
     assert (len(chosen), total) == (25, 400)
     assert {step for _, step, _ in chosen} == set(range(1, 21))  # all of the training, whole groups
     report = write_report(run, tmp_path / "page.html", max_rollouts=100)

@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset
 
 from trl_srl.formatting import format_trajectories
-from trl_srl.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request, check_rewritten
+from trl_srl.preparing.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request, check_rewritten
 from trl_srl.step_rows import DROP_REASONS
 
 
@@ -167,3 +167,11 @@ def test_agents_are_not_rewritten(tmp_path):
     agent = {"problem": "Fix it.", "steps": [{"action": "ls", "observation": "a.py"}]}
     with pytest.raises(ValueError, match="An agent's actions are not rewritten"):
         rewriter(tmp_path, ANSWERS).rewrite(Dataset.from_list([agent]))
+
+
+def test_cache_that_cannot_be_used(tmp_path):
+    (tmp_path / "notes.txt").write_text("This is no database, but a text of some length." * 20)
+    for path in (tmp_path / "notes.txt", tmp_path):
+        with pytest.raises(OSError, match=r"Cannot keep replies in .*--rewrite_cache"):
+            ReplyCache(path).load(["k"])
+    assert (tmp_path / "notes.txt").read_text().startswith("This is no database")

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from tests.chat_server import ChatServer, reply
-from trl_srl.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request
-from trl_srl.rewriting_models import API_KEY_VARIABLE, LocalModel, ServerModel, ServerUnavailableError
+from trl_srl.preparing.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request
+from trl_srl.preparing.rewriting_models import API_KEY_VARIABLE, LocalModel, ServerModel, ServerUnavailableError
 
 
 def question(text):
@@ -171,3 +171,7 @@ def test_local_model(format_model, tmp_path):
     (row,) = rewriter.rewrite_rows([{"problem": "a", "steps": ["24 and 72"]}])
     assert row["drop_reason"] in ("rewrite_format", "rewrite_failed")
     assert list(model.replies([])) == []
+
+
+def test_half_a_surrogate_pair_does_not_stop_anything():
+    assert ask(ChatServer(lambda text, asked: reply("a\ud83d")), "a") == {0: "a?"}

@@ -197,9 +197,10 @@ def test_without_dynamic_sampling_all_are_trained(make_trainer):
 
 
 def test_saving_can_be_switched_off(make_trainer, tmp_path):
-    trainer = make_trainer(["good"] * 8, save_rollouts=False, max_steps=1)
-    trainer.train()
-    assert not (tmp_path / "out" / "rollouts").exists()
+    make_trainer(["good"] * 8, max_steps=1).train()
+    assert rollout_files(tmp_path / "out" / "_rollouts")
+    make_trainer(["good"] * 8, save_rollouts=False, max_steps=1).train()
+    assert not rollout_files(tmp_path / "out" / "_rollouts")  # those of the run before are not this one's
 
 
 def test_a_failing_run_leaves_what_it_sampled(make_trainer, tmp_path):
@@ -207,7 +208,7 @@ def test_a_failing_run_leaves_what_it_sampled(make_trainer, tmp_path):
     with pytest.raises(RuntimeError, match="No informative group"):
         trainer.train()
     assert set(read_rollouts(tmp_path / "out")["step"]) == {1, 2}
-    assert [path.name for path in (tmp_path / "out" / "rollouts").iterdir()] == ["step-00000002.parquet"]
+    assert [path.name for path in (tmp_path / "out" / "_rollouts").iterdir()] == ["step-00000002.parquet"]
 
 
 def test_a_resumed_run_neither_loses_nor_doubles_rows(make_trainer, tmp_path, caplog):
@@ -217,12 +218,12 @@ def test_a_resumed_run_neither_loses_nor_doubles_rows(make_trainer, tmp_path, ca
     whole.train()
     expected = read_rollouts(tmp_path / "whole").to_list()
     files = ["step-00000002.parquet", "step-00000003.parquet", "step-00000004.parquet", "step-00000005.parquet"]
-    assert [path.name for path in rollout_files(tmp_path / "whole" / "rollouts")] == files
+    assert [path.name for path in rollout_files(tmp_path / "whole" / "_rollouts")] == files
     resumed = make_trainer(kinds, output_dir=str(tmp_path / "whole"), **settings)
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     assert "Removed 3 rollouts files of later steps" in caplog.text
     assert read_rollouts(tmp_path / "whole").to_list() == expected
-    assert [path.name for path in rollout_files(tmp_path / "whole" / "rollouts")] == files
+    assert [path.name for path in rollout_files(tmp_path / "whole" / "_rollouts")] == files
     state = json.loads((tmp_path / "whole" / "trainer_state.json").read_text())
     assert state["global_step"] == 5
 

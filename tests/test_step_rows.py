@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from datasets import Dataset, IterableDataset, IterableDatasetDict
 
+from trl_srl.agent_prompts import build_agent_prompt
 from trl_srl.formatting import format_trajectories
 from trl_srl.near_duplicates import choose_validation, problem_keys
-from trl_srl.prompts import build_agent_prompt
 from trl_srl.step_rows import (
     FormattingSummary,
     check_step_rows,

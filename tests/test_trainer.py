@@ -318,16 +318,3 @@ def test_a_tokenizer_without_chat_template_is_refused(model, make_tokenizer, exp
 def test_arguments_of_another_class_are_refused(model, tokenizer, expert_trajectories, srl_args):
     with pytest.raises(TypeError, match="Pass an SRLConfig"):
         SRLTrainer(model, srl_args(cls=GRPOConfig), expert_trajectories, processing_class=tokenizer)
-
-
-def test_trains_on_an_agents_trajectories(format_model, srl_args):
-    steps = [{"action": f"```bash\nadd {a}\n```", "observation": f"sum is {a}"} for a in range(4)]
-    agents = Dataset.from_list([{"prompt": f"{a}+{a}", "steps": steps, "action_format": "command"} for a in range(4)])
-    trainer = SRLTrainer(format_model, srl_args(max_steps=2, history_window=1), agents)
-    row = trainer.train_dataset[3]
-    assert (row["action_format"], len(row["prompt"]), row["num_steps"]) == ("command", 4, 4)
-    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
-    trainer.train()
-    assert any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
-    assert logged(trainer, "srl/action_rate") == [0.0, 0.0]  # this model has never seen a fence
-    assert all(0 < similarity < 1 for similarity in logged(trainer, "srl/similarity"))

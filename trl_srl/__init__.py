@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from .dynamic_sampling import DynamicSamplingTrainer
     from .evaluation import Solution, StepEvaluation, evaluate_steps, generate_steps
     from .memory import MemoryEstimate, estimate_memory
-    from .merging import MergeReport, merge_adapter
+    from .preparing.parts import Recipe
+    from .preparing.prepare import prepare_step_rows
     from .report import write_report
     from .rollouts import read_rollouts
     from .trainer import SRLTrainer
+    from .weights.merging import MergeReport, merge_adapter
 
 __version__ = "0.1.0"
 
@@ -42,11 +44,13 @@ _LAZY = {
     "generate_steps": "evaluation",
     "MemoryEstimate": "memory",
     "estimate_memory": "memory",
-    "MergeReport": "merging",
-    "merge_adapter": "merging",
+    "Recipe": "preparing.parts",
+    "prepare_step_rows": "preparing.prepare",
     "write_report": "report",
     "read_rollouts": "rollouts",
     "SRLTrainer": "trainer",
+    "MergeReport": "weights.merging",
+    "merge_adapter": "weights.merging",
 }
 
 __all__ = [
@@ -58,6 +62,7 @@ __all__ = [
     "MemoryEstimate",
     "MergeReport",
     "ProblemSummary",
+    "Recipe",
     "SRLConfig",
     "SRLTrainer",
     "Solution",
@@ -77,6 +82,7 @@ __all__ = [
     "make_problem_rows",
     "merge_adapter",
     "parse_completion",
+    "prepare_step_rows",
     "read_action",
     "read_rollouts",
     "split_by_problem",

@@ -1,5 +1,5 @@
-r"""Final answers in solutions: where one stands, and whether a text holds it. For looking at data and for rewriting;
-whether a model's answer is right is another question, and math-verify's.
+r"""Final answers in texts: where one stands, and whether a text holds it. Whether a model's answer is right is another
+question, and math-verify's (evaluation/answers.py).
 
 Time is linear in the length of every text.
 """
@@ -7,10 +7,17 @@ Time is linear in the length of every text.
 import re
 from decimal import Decimal, InvalidOperation
 
+from .prompts import THINK_CLOSE, THINK_OPEN
+
 
 # A sign counts unless something stands before it: "x-3" and "5-3" hold 3, "= -3" holds -3.
 _NUMBER = re.compile(r"(?:(?<![\w)\]}.])[-\u2212])?(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?")
-_BOXED = re.compile(r"\\(?:boxed|fbox)[ \t]?(?=\{)")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"(?<!\\)[{}]")
+_STATED = re.compile(r"\banswer(?:\s+is[ \t]*:?|[ \t]*:)", re.IGNORECASE)
+_GSM8K = re.compile(r"^[ \t]*####", re.MULTILINE)
+# Not the one in "3.5": a full stop ends the statement where white space follows it, perhaps after a closing mark.
+_END_OF_STATEMENT = re.compile(r"\.(?=[*_)\]\"'`]*(?:\s|$))")
 # What may stand around or inside the same answer: dollars, LaTeX spaces, \left, \text, display fractions, white space.
 _DECORATION = re.compile(r"\\(?:left|right|text|mathrm|displaystyle|dfrac|tfrac)(?![a-zA-Z])|\\[,;:! ()\[\]$]|[\s${}]")
 _FRACTIONS = {r"\dfrac": r"\frac", r"\tfrac": r"\frac"}
@@ -27,14 +34,18 @@ def _numbers(text: str) -> set[Decimal]:
 
 
 def _boxed(text: str) -> str | None:
-    """What stands in the last `\\boxed{…}` that is closed; of a hostile number of open ones, a few are looked at."""
-    for match in reversed(list(_BOXED.finditer(text))[-20:]):
-        depth, start = 0, match.end()
-        for place in range(start, min(len(text), start + 1000)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                return text[start + 1 : place].strip()
-    return None
+    """Content of the last box whose braces close; one pass, since a broken model may open thousands."""
+    boxes = {match.end() for match in _BOXED.finditer(text)}
+    open_braces: list[int] = []
+    last, content = -1, ""
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            open_braces.append(brace.end())
+        elif open_braces:
+            start = open_braces.pop()
+            if start in boxes and start > last:
+                last, content = start, text[start : brace.start()]
+    return content.strip() or None
 
 
 def final_answer(text: str) -> str:
@@ -94,3 +105,46 @@ def has_answer(text: str, answer: str) -> bool:
             return True
         start = there.find(wanted, start + 1)
     return False
+
+
+def find_final_answer(text: str) -> str | None:
+    r"""
+    The final answer that a text gives, or `None`.
+
+    Recognised, the first of these that is there, the last one of its kind: `\boxed{…}`; a line `#### …`; "answer is
+    …" or "answer: …" up to the end of the sentence. A number alone is none, since every step has numbers. Inside a
+    think block nothing is looked for: only what follows the last `</think>` counts, and nothing after a block that
+    never closes. The rule is ours; the paper has none.
+
+    Args:
+        text (`str`):
+            A step, or a whole solution.
+
+    Returns:
+        `str` or `None`.
+
+    Example:
+
+    ```python
+    >>> from trl_srl.answers import find_final_answer
+    >>> find_final_answer("So $x = 2$ and the answer is \\boxed{x^{2} + 1}.")
+    'x^{2} + 1'
+    >>> find_final_answer("The answer is 1,250.50 euros. That is a lot.")
+    '1,250.50 euros'
+    >>> find_final_answer("48 / 2 = 24") is None
+    True
+
+    ```
+    """
+    _, closed, after = text.rpartition(THINK_CLOSE)
+    text = after if closed else text.partition(THINK_OPEN)[0]
+    boxed = _boxed(text)
+    if boxed is not None:
+        return boxed
+    for pattern in (_GSM8K, _STATED):
+        for match in reversed(list(pattern.finditer(text))):
+            line = text[match.end() :].partition("\n")[0]
+            answer = _END_OF_STATEMENT.split(line, maxsplit=1)[0].strip(" \t\r*_:")
+            if answer:
+                return answer
+    return None

@@ -42,8 +42,9 @@ class DynamicSamplingConfig(GRPOConfig):
         refill_patience (`int`, *optional*, defaults to `10`):
             Stop with an explanation after so many batches in a row without one informative group.
         save_rollouts (`bool`, *optional*, defaults to `True`):
-            Whether to write every rollout, trained on or not, to `<output_dir>/rollouts`, for [`read_rollouts`] and
-            `trl-srl report`. Turn it off for data that must not be written down, or to save the disk.
+            Whether to write every rollout, trained on or not, to `<output_dir>/_rollouts`, for [`read_rollouts`] and
+            `trl-srl report`. `push_to_hub` leaves them out, since they hold the training data. Turn it off for data
+            that must not be written down, or to save the disk.
     """
 
     dynamic_sampling: bool = field(
@@ -70,7 +71,7 @@ class DynamicSamplingConfig(GRPOConfig):
     )
     save_rollouts: bool = field(
         default=True,
-        metadata={"help": "Whether to write every rollout to output_dir/rollouts, for `trl-srl report`."},
+        metadata={"help": "Whether to write every rollout to output_dir/_rollouts, for `trl-srl report`."},
     )
 
     def __post_init__(self) -> None:

@@ -14,26 +14,18 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate.logging import get_logger
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import gather_object
 from datasets import Dataset
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
-from .adapter_loading import continue_adapter, read_adapter
 from .config import DynamicSamplingConfig
 from .prompt_stream import PromptStream
-from .quantization import (
-    check_model_arguments,
-    keep_adapters_in_fp32,
-    keep_differentiable_on_cpu,
-    trainable_weights,
-)
 from .recording import RecordingTrainer, Rollout, Sampling
 from .seams import check_generated, check_trl_attributes, check_trl_methods
 from .selection import (
     ADVICE,
     DROPPED_BECAUSE,
-    TRAINED,
     NothingToLearnError,
     Sampled,
     Selection,
@@ -42,8 +34,6 @@ from .selection import (
     sampling_of_groups,
     select_groups,
 )
-from .terminal import results_table, results_text, show
-from .training_log import duration, summarize_log
 
 
 logger = get_logger(__name__)
@@ -121,23 +111,11 @@ class DynamicSamplingTrainer(RecordingTrainer):
                 f"Dynamic sampling cannot replay what `{unsupported[0]}` does during generation. Leave it out, or set "
                 "dynamic_sampling=False."
             )
-        check_model_arguments(model, args, kwargs.get("quantization_config"), kwargs.get("peft_config"))
-        init_kwargs = args.model_init_kwargs
-        if isinstance(model, str) and read_adapter(model, (init_kwargs or {}).get("revision")):
-            model, kwargs = continue_adapter(model, args, kwargs)
-            args.model_init_kwargs = None  # used; TRL would warn of them
-        trained = {} if args.bf16 else trainable_weights(model)
         super().__init__(model, reward_funcs, args=args, **kwargs)
-        args.model_init_kwargs = init_kwargs
-        if is_peft_model(self.model) and not args.bf16:
-            keep_adapters_in_fp32(self.model, trained)
-        keep_differentiable_on_cpu(self.model)
         check_trl_attributes(self)
         self._replay: _Replay | None = None
-        self._scored: tuple | None = None  # completion ids, rewards and extra columns of a batch that is TRL's own
         self._barren_batches = 0
         self._warned_short = self._warned_infinite = False
-        self._eval_prefix = "eval"
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], after checking that the data fill a batch."""
@@ -145,16 +123,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
         output = super().train(*args, **kwargs)
         if self.state.global_step == 0 and not isinstance(self.train_dataset, Dataset):
             raise ValueError(f"The training stream ended before it filled one batch of {self._batch_size_in_words()}.")
-        self._show_results()
         return output
-
-    def _show_results(self) -> None:
-        """The metrics at the beginning and at the end; not with `disable_tqdm`, which wants no tables either."""
-        changes = summarize_log(self.state.log_history)
-        if changes and self.accelerator.is_main_process and not self.args.disable_tqdm:
-            seconds = sum(part["seconds"] for part in self.clock.parts(self.state.global_step))
-            title = f"Training: {self.state.global_step:,} steps in {duration(seconds)}"
-            show(results_table(changes, title), results_text(changes, title))
 
     def _batch_size_in_words(self) -> str:
         size = self.args.generation_batch_size
@@ -168,25 +137,6 @@ class DynamicSamplingTrainer(RecordingTrainer):
                 "step could be made. Lower per_device_train_batch_size or gradient_accumulation_steps, or bring more "
                 "data."
             )
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """
-        As [`~transformers.Trainer.evaluate`]. With a dict of evaluation sets the metrics that TRL adds have the set's
-        name, as the others do: `eval_<name>_reward`.
-        """
-        self._eval_prefix = metric_key_prefix
-        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self._eval_prefix.startswith("eval_") and not self.model.training:
-            # TRL writes `eval_` before every name, whatever the prefix of the evaluation is.
-            name = self._eval_prefix.removeprefix("eval_")
-            renamed = {f"{name}_{key}": values for key, values in self._metrics["eval"].items()}
-            self._metrics["eval"].clear()
-            self._metrics["eval"].update(renamed)
-        super().log(logs, start_time)
 
     @cached_property
     def _refill_stream(self) -> PromptStream:
@@ -222,17 +172,9 @@ class DynamicSamplingTrainer(RecordingTrainer):
         self._scored = (completion_ids_list, rewards_N_F, self._extra_columns(len(inputs)))
         return rewards_N_F
 
-    def _extra_columns(self, rows: int) -> dict[str, list]:
-        """What reward functions logged for each of `rows` rollouts."""
-        return {name: list(values) for name, values in self._pending_extra_logs.items() if len(values) == rows}
-
-    def _weigh(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
-        """The reward of each rollout, shape (N,), as TRL weighs the functions: NaN if none gave a number."""
-        rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
-        rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
-        return rewards_N
-
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.model.training:
+            self._clear_later_steps()
         if not (self.model.training and self.args.dynamic_sampling):
             output = super()._generate_and_score_completions(inputs)
             if self.args.save_rollouts:
@@ -358,54 +300,6 @@ class DynamicSamplingTrainer(RecordingTrainer):
             bad_format_P_G=self._bad_format(rewards_N_F).view(shape).cpu(),
         )
 
-    def _sampled_by_trl(self, inputs: list[dict[str, Any]]) -> Sampling:
-        """A batch that TRL generated and scored: in evaluation, or without dynamic sampling."""
-        if self._scored is None:
-            raise RuntimeError(
-                "A batch was finished without this class's _calculate_rewards, so its rewards are not known here. "
-                "Call it with super(), or set save_rollouts=False."
-            )
-        (completion_ids, rewards_N_F, extra), self._scored = self._scored, None
-        first = self.accelerator.process_index * len(inputs)
-        rollouts = {
-            first + i: Rollout(row, [], ids, None, None, {name: values[i] for name, values in extra.items()})
-            for i, (row, ids) in enumerate(zip(inputs, completion_ids, strict=True))
-        }
-        training = self.model.training
-        num_generations = self.num_generations if training else self.num_generations_eval
-        groups = -(-len(rewards_N_F) // num_generations)
-        return Sampling(
-            rollouts=rollouts,
-            positions={first + i: i for i in range(len(inputs))} if training else {},
-            rewards_N=self._weigh(rewards_N_F).tolist(),
-            sampling_P=[TRAINED if training else None] * groups,
-            round_starts=[0],
-            num_generations=num_generations,
-        )
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        self._save_finished_rollouts()  # a run that continues from it finds them
-        super()._save_checkpoint(model, trial)
-
-    def _decode(self, completion_ids: list[list[int]]) -> list[str]:
-        """
-        The text that was generated, with special tokens but for those that end or pad it.
-
-        TRL's completions have lost special tokens, `<think>` among them for some tokenizers, or have had their
-        monologue moved by the tokenizer's response template.
-        """
-        enders = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        stripped = []
-        for ids in completion_ids:
-            end = len(ids)
-            while end and ids[end - 1] in enders:
-                end -= 1
-            stripped.append(ids[:end])
-        return self._tokenizer.batch_decode(stripped, skip_special_tokens=False)
-
-    def _is_truncated(self, completion_ids: list[int]) -> bool:
-        return not completion_ids or completion_ids[-1] not in self.eos_token_ids
-
     def _truncated(self, completion_ids: list[list[int]]) -> torch.Tensor:
         """Which rollouts of all processes do not end with an end-of-sequence token, shape (N,), from this one's."""
         truncated = [self._is_truncated(ids) for ids in completion_ids]
@@ -447,11 +341,11 @@ class DynamicSamplingTrainer(RecordingTrainer):
             )
 
     def _checkpoint_state(self) -> dict[str, Any]:
-        stream, parts = self._refill_stream, self.clock.parts(self.state.global_step)
-        here = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
-        return here | {"parts": parts}
+        stream = self._refill_stream
+        cursor = {"epoch": stream.epoch, "position": stream.position, "barren_batches": self._barren_batches}
+        return super()._checkpoint_state() | cursor
 
     def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
+        super()._restore_checkpoint_state(state)
         self._refill_stream.epoch, self._refill_stream.position = state["epoch"], state["position"]
         self._barren_batches = state["barren_batches"]
-        self.clock.earlier = state.get("parts", [])  # checkpoints of version 0.1.0 have none

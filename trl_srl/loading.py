@@ -70,6 +70,11 @@ def _find_files(source: str) -> list[Path]:
     return sorted(path for path in map(Path, matches) if path.is_file())
 
 
+def _is_hidden(path: Path) -> bool:
+    """Whether `datasets` passes over a file, as over unfinished work in a folder below."""
+    return any(part.startswith((".", "__")) for part in path.parts)
+
+
 def describe_source(source: str, split: str = "train", name: str | None = None) -> dict[str, Any]:
     """
     What tells the rows of [`load_rows`] from those of another call, as JSON-like data: the arguments, and of local
@@ -77,7 +82,8 @@ def describe_source(source: str, split: str = "train", name: str | None = None) 
     """
     files = _find_files(source)
     if not files and Path(source).is_dir():
-        files = sorted(path for path in Path(source).rglob("*") if path.is_file())
+        inside = (path for path in Path(source).rglob("*") if path.is_file())
+        files = sorted(path for path in inside if not _is_hidden(path.relative_to(source)))
     stats = [(str(file), file.stat()) for file in files]
     found = [[file, stat.st_size, stat.st_mtime_ns] for file, stat in stats]
     return {"source": source, "split": split, "name": name, "files": found}

@@ -17,6 +17,7 @@ GIB = 2**30
 CARDS = (4, 6, 8, 10, 12, 16, 24, 32, 40, 48, 80)  # what is sold, in GB as their makers count
 USABLE = 0.92  # of a card: a T4 of 16 GB with error correction leaves 14.7 GiB
 CONTEXT = GIB // 2  # CUDA context, cuBLAS workspaces
+ADAPTER_WIDTH = 4  # bytes: our trainers keep adapters in float32, see quantization.py
 ALLOCATOR = 1.05  # what PyTorch's caching allocator reserves beyond what is allocated
 NF4_BLOCK, NESTED_BLOCK = 64, 256  # weights per scale, and scales per scale of double quantisation (bitsandbytes)
 NORMED_HEADS = 8  # more for each token and width of all heads, where queries and keys are normalised
@@ -177,8 +178,7 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
 
         adapted = get_peft_model(model, get_peft_config(model_args), low_cpu_mem_usage=True)
         trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-        # TRL casts the adapters of quantised models to bfloat16; without bf16 they stay in float32.
-        adapter_width = 2 if quantised and width == 2 and args.bf16 else 4
+        adapter_width = ADAPTER_WIDTH
     elif args.beta:
         weights *= 2  # the reference model
     trained_width = adapter_width or width

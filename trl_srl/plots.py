@@ -10,7 +10,7 @@ try:  # here and not at the end of a run, which it would lose
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 except ImportError as error:
-    raise ImportError("Plots need the package matplotlib: pip install matplotlib") from error
+    raise ImportError("Plots need the package matplotlib: pip install 'trl-srl[plot]'") from error
 
 
 Log = Sequence[Mapping[str, Any]]

@@ -15,6 +15,8 @@ from .model_card import (
     write_facts,
 )
 from .resuming import ResumableTrainer
+from .terminal import results_table, results_text, show
+from .training_log import duration, summarize_log
 
 
 logger = get_logger(__name__)
@@ -45,6 +47,24 @@ class PublishingTrainer(ResumableTrainer):
         self.num_parameters, self.num_trainable_parameters = count_parameters(self.model)
         self.clock = TrainingClock(describe_hardware(self.accelerator.device, self.accelerator.num_processes))
         self.add_callback(self.clock)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As [`~transformers.Trainer.train`], with a table of the metrics at the beginning and at the end."""
+        output = super().train(*args, **kwargs)
+        changes = summarize_log(self.state.log_history)
+        # Who turns off the progress bars wants no tables either.
+        if changes and self.accelerator.is_main_process and not self.args.disable_tqdm:
+            seconds = sum(part["seconds"] for part in self.clock.parts(self.state.global_step))
+            title = f"Training: {self.state.global_step:,} steps in {duration(seconds)}"
+            show(results_table(changes, title), results_text(changes, title))
+        return output
+
+    def _checkpoint_state(self) -> dict[str, Any]:
+        return super()._checkpoint_state() | {"parts": self.clock.parts(self.state.global_step)}
+
+    def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
+        super()._restore_checkpoint_state(state)
+        self.clock.earlier = state.get("parts", [])  # checkpoints of version 0.1.0 have none
 
     def create_model_card(
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None

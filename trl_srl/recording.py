@@ -42,8 +42,8 @@ class RecordingTrainer(PublishingTrainer):
     """
     [`PublishingTrainer`] that keeps what it sampled.
 
-    The difference: rollouts handed to `_record` are written to `<output_dir>/rollouts` at each logging step and before
-    each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
+    The difference: rollouts handed to `_record` are written to `<output_dir>/_rollouts` at each logging step and
+    before each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
     """
 
     _think_prefilled = False
@@ -53,6 +53,7 @@ class RecordingTrainer(PublishingTrainer):
         self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
         self._rollout_log = RolloutLog(Path(self.args.output_dir, FOLDER), self.accelerator.process_index)
         self._starting = False
+        self._scored: tuple | None = None  # completion ids, rewards and extra columns of a batch that is TRL's own
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]."""
@@ -64,17 +65,55 @@ class RecordingTrainer(PublishingTrainer):
             if self.state.log_history:
                 self.save_state()
 
+    def _clear_later_steps(self) -> None:
+        """Before the first step: take away what an earlier run has left of the steps that this one makes."""
+        if not self._starting:
+            return
+        self._starting = False
+        Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written anew when this run ends
+        if removed := self._rollout_log.remove_after(self.state.global_step):
+            logger.warning(
+                f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run starts "
+                f"from step {self.state.global_step} and makes its own."
+            )
+
     def _save_finished_rollouts(self) -> None:
         self._rollout_log.save(TRAIN, finished_step=self.state.global_step)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._save_finished_rollouts()  # a run that continues from it finds them
+        super()._save_checkpoint(model, trial)
+
     def _decode(self, completion_ids: list[list[int]]) -> list[str]:
-        raise NotImplementedError
+        """
+        The text that was generated, with special tokens but for those that end or pad it.
+
+        TRL's completions have lost special tokens, `<think>` among them for some tokenizers, or have had their
+        monologue moved by the tokenizer's response template.
+        """
+        enders = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        stripped = []
+        for ids in completion_ids:
+            end = len(ids)
+            while end and ids[end - 1] in enders:
+                end -= 1
+            stripped.append(ids[:end])
+        return self._tokenizer.batch_decode(stripped, skip_special_tokens=False)
 
     def _is_truncated(self, completion_ids: list[int]) -> bool:
-        raise NotImplementedError
+        return not completion_ids or completion_ids[-1] not in self.eos_token_ids
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As in TRL; the rollouts of finished steps are written to their file."""
+        """
+        As in TRL; the rollouts of finished steps are written to their file. Of several evaluation sets,
+        each has metrics of its own name, those of TRL too: `eval_<name>_reward`.
+        """
+        if self._evaluating is not None and self._evaluating.startswith("eval_"):
+            # TRL writes `eval_` before every name, whatever the prefix of the evaluation is.
+            name = self._evaluating.removeprefix("eval_")
+            renamed = {f"{name}_{key}": values for key, values in self._metrics["eval"].items()}
+            self._metrics["eval"].clear()
+            self._metrics["eval"].update(renamed)
         super().log(logs, start_time)
         self._save_finished_rollouts()
 
@@ -91,6 +130,41 @@ class RecordingTrainer(PublishingTrainer):
         self._rollout_log.save(metric_key_prefix)
         return metrics
 
+    def _extra_columns(self, rows: int) -> dict[str, list]:
+        """What reward functions logged for each of `rows` rollouts."""
+        return {name: list(values) for name, values in self._pending_extra_logs.items() if len(values) == rows}
+
+    def _weigh(self, rewards_N_F: torch.Tensor) -> torch.Tensor:
+        """The reward of each rollout, shape (N,), as TRL weighs the functions: NaN if none gave a number."""
+        rewards_N = (rewards_N_F * self.reward_weights.to(rewards_N_F.device)).nansum(1)
+        rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
+        return rewards_N
+
+    def _sampled_by_trl(self, inputs: list[dict[str, Any]]) -> Sampling:
+        """A batch that TRL generated and scored: in evaluation, or without dynamic sampling."""
+        if self._scored is None:
+            raise RuntimeError(
+                "A batch was finished without this class's _calculate_rewards, so its rewards are not known here. "
+                "Call it with super(), or set save_rollouts=False."
+            )
+        (completion_ids, rewards_N_F, extra), self._scored = self._scored, None
+        first = self.accelerator.process_index * len(inputs)
+        rollouts = {
+            first + i: Rollout(row, [], ids, None, None, {name: values[i] for name, values in extra.items()})
+            for i, (row, ids) in enumerate(zip(inputs, completion_ids, strict=True))
+        }
+        training = self.model.training
+        num_generations = self.num_generations if training else self.num_generations_eval
+        groups = -(-len(rewards_N_F) // num_generations)
+        return Sampling(
+            rollouts=rollouts,
+            positions={first + i: i for i in range(len(inputs))} if training else {},
+            rewards_N=self._weigh(rewards_N_F).tolist(),
+            sampling_P=[TRAINED if training else None] * groups,
+            round_starts=[0],
+            num_generations=num_generations,
+        )
+
     def _record(self, sampling: Sampling, advantages: torch.Tensor) -> None:
         """Hand what this process sampled to the rollouts file, with the advantages of what it trains on."""
         split = TRAIN if self.model.training else self._evaluating
@@ -98,14 +172,6 @@ class RecordingTrainer(PublishingTrainer):
             return  # `predict` has nowhere to write to
         # A step is counted when it is done; its rollouts are sampled before. An evaluation follows its step.
         step = self.state.global_step + (split == TRAIN)
-        if split == TRAIN and self._starting:
-            self._starting = False
-            Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written when this run ends
-            if removed := self._rollout_log.remove_after(self.state.global_step):
-                logger.warning(
-                    f"Removed {removed} rollouts files of later steps from {self._rollout_log.folder}: this run "
-                    f"starts from step {self.state.global_step} and makes its own."
-                )
         ids = [rollout.completion_ids for rollout in sampling.rollouts.values()]
         first_group = self._rollout_log.count_groups(split, step, len(sampling.sampling_P))
         rows, advantage_of = [], advantages.tolist()

@@ -14,18 +14,18 @@ from torch.utils.data import Sampler
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_jit_checkpoint import JITCheckpointCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
-from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from .adapter_training import AdapterTrainer
 from .interruptions import SaveOnSigterm, choose_checkpoint, mark_complete, mark_incomplete, read_marker
 
 
 logger = get_logger(__name__)
 
 
-class ResumableTrainer(GRPOTrainer):
+class ResumableTrainer(AdapterTrainer):
     """
-    [`~trl.GRPOTrainer`] whose runs survive interruptions.
+    [`AdapterTrainer`] whose runs survive interruptions.
 
     The difference: a run that was killed continues from its newest complete checkpoint exactly, SIGTERM saves such a
     checkpoint and ends the training, and a half-written one is never picked up. Nothing else is changed. A subclass

@@ -26,7 +26,7 @@ from .prompts import parse_completion
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FOLDER = "rollouts"
+FOLDER = "_rollouts"  # transformers uploads everything in output_dir but names that begin so: these hold the data
 TRAIN = "train"
 SCHEMA = pa.schema(
     [

@@ -117,10 +117,15 @@ class ShardWriter:
         ]
 
 
+def is_shard_of(path: Path, folder: Path) -> bool:
+    """Whether a file is a split in a folder, which [`publish`] would remove."""
+    return bool(_SHARD.fullmatch(path.name)) and path.resolve().parent == folder.resolve()
+
+
 def remove_shards(folder: Path) -> None:
     """Remove the splits of an earlier run: its validation split would overlap with this run's training split."""
     for path in folder.iterdir():
-        if _SHARD.fullmatch(path.name):
+        if is_shard_of(path, folder):
             path.unlink()
 
 

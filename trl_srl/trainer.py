@@ -14,7 +14,7 @@ from .config import SRLConfig
 from .doctor import FirstBatch, batch_arithmetic, diagnose
 from .dynamic_sampling import DynamicSamplingTrainer
 from .evaluation.backends import Generated
-from .evaluation.steps import StepResult, evaluation_metrics, score_steps
+from .evaluation.steps import StepResult, evaluation_metrics, score_steps, without_repeats
 from .formatting import format_trajectories
 from .model_card.citations import SRL_CITATION
 from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_prefilled, render_prompt
@@ -52,10 +52,10 @@ class SRLTrainer(DynamicSamplingTrainer):
             Everything else [`~trl.GRPOTrainer`] takes: `processing_class`, `peft_config`, `quantization_config`,
             `callbacks`, …
 
-    Logged with every reward, in evaluation as `eval_srl/…`: `srl/similarity`, `srl/format_rate`,
-    `srl/exact_step_rate`, `srl/cut_rate`, `srl/truncated_rate`. Similarity can rise while the right steps do not: look
-    at both. In evaluation also `right_number_rate`, `similarity_by_problem`, `monologue_length`, `action_length` and
-    the mean similarity of each step, `eval_srl/similarity_by_step/1` and so on.
+    Logged with every reward: `srl/similarity`, `srl/format_rate`, `srl/exact_step_rate`, `srl/cut_rate`,
+    `srl/truncated_rate`; in evaluation as `eval_srl/…`, with a dict of sets as `eval_<name>_srl/…`, and beside them
+    `right_number_rate`, `similarity_by_problem`, `monologue_length`, `action_length` and the mean similarity of each
+    step, `eval_srl/similarity_by_step/1` and so on. Similarity can rise while the right steps do not: look at both.
 
     Example:
 
@@ -200,7 +200,10 @@ class SRLTrainer(DynamicSamplingTrainer):
         """As [`~transformers.Trainer.evaluation_loop`]; `eval_srl/…` are means over rows, not over batches."""
         self._evaluated = []
         output = super().evaluation_loop(*args, **kwargs)
-        for name, value in evaluation_metrics(gather_object(self._evaluated)).items():
+        results = gather_object(self._evaluated)
+        if self.accelerator.num_processes > 1:
+            results = without_repeats(results, self.num_generations_eval)
+        for name, value in evaluation_metrics(results).items():
             self._metrics["eval"][f"srl/{name}"] = [value]
         return output
 

@@ -15,6 +15,7 @@ METRICS = {
     "reward_all_groups": "Reward of all sampled groups, trained on or not",
     "srl/similarity": "Step similarity",
     "srl/exact_step_rate": "Exact steps",
+    "srl/right_number_rate": "Right numbers",
     "srl/format_rate": "Well-formed completions",
     "srl/truncated_rate": "Completions cut off",
     "dynamic_sampling/acceptance": "Informative groups",

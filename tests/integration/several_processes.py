@@ -98,6 +98,7 @@ def train(model, folder, **kwargs):
     trainer = make_trainer(model, folder, **kwargs)
     before = weights(trainer)
     trainer.train()
+    trainer.accelerator.wait_for_everyone()  # TRL's first process writes the last table once more at the very end
     tables = [pd.read_parquet(file) for file in sorted(folder.glob("completions/*.parquet"))]
     columns = ["prompt", "completion", "reward_of_ids", "advantage", "trained"]
     return {

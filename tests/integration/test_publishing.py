@@ -76,7 +76,6 @@ def test_a_resumed_run_is_told_whole(srl_run):
     assert "The run was interrupted and continued" in card
     assert "[me/additions](https://huggingface.co/datasets/me/additions)" in card
     assert "| On training prompts | step 1 | step 4 |" in card
-    assert (folder / "figures" / "training.png").exists()
     facts = json.loads((folder / "training_facts.json").read_text())
     assert str(folder.parent) not in json.dumps(facts)  # no path of this machine
 
@@ -109,7 +108,7 @@ def test_the_card_of_a_second_stage(srl_run, format_model, expert_trajectories, 
     trainer.first_stage = str(srl_run[0])  # the model's configuration names another folder
     trainer.create_model_card()
     card = (folder.parent / "other" / "README.md").read_text()
-    assert "on an expert's steps (srl, from `format-model" in card and "No step was made." in card
+    assert "This model was trained from `srl` (a local folder)" in card and "No step was made." in card
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["LoRA", "QLoRA"])
@@ -170,6 +169,15 @@ class Listener(TrainerCallback):
         self.names |= set(logs)
 
 
+def test_a_broken_result_does_not_end_a_run(srl_run, expert_trajectories, tmp_path, caplog):
+    file = tmp_path / "run" / "evaluation" / "results.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{")
+    srl(str(srl_run[0]), expert_trajectories, tmp_path / "run").create_model_card()
+    assert "The model card is written without evaluations" in caplog.text and str(file) in caplog.text
+    assert "Not evaluated" in (tmp_path / "run" / "README.md").read_text()
+
+
 def test_a_callback_gets_all_that_is_logged(format_model, expert_trajectories, tmp_path):
     listener = Listener()
     trainer = srl(format_model, expert_trajectories, tmp_path / "run", max_steps=1)
@@ -208,6 +216,7 @@ def pushed(tmp_path_factory, format_model, expert_trajectories):
     """`trl-srl train` with trackers and pushes, then `trl-srl card --push_to_hub`, in a process that is online."""
     pytest.importorskip("trackio")
     pytest.importorskip("tensorboard")
+    pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("push")
     (folder / "solutions.jsonl").write_text("".join(json.dumps(dict(row)) + "\n" for row in expert_trajectories))
     settings = SETTINGS | {

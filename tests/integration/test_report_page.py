@@ -124,6 +124,18 @@ def test_filters_and_orders(open_page):
     assert listed(page) == 6
 
 
+def test_the_hardest_rows(open_page):
+    page = open_page(a_run())
+    # The last quarter of three steps is the last one, where both rollouts of the first row are exact.
+    assert page.locator(".hardest tbody tr").count() == 1
+    assert "Hardest rows since step 3" in page.text_content(".hardest caption")
+    assert page.locator(".hardest tbody td").all_text_contents() == ["1/3", "2", "1.000", "Show"]
+    page.get_by_label("Search").fill("another")
+    assert listed(page) == 2
+    page.get_by_role("button", name="Show: x = 4").click()
+    assert (listed(page), page.get_attribute("#detail", "data-row")) == (8, "6")
+
+
 def test_the_same_row_early_and_late(open_page):
     page = open_page(a_run())
     assert page.locator("#history circle").count() == 6

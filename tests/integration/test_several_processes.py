@@ -99,7 +99,7 @@ def assert_same(several, alone):
 
 def assert_same_rollouts(folder, alone, processes):
     """Each rollout is written once, by one of the processes, the dropped ones included."""
-    assert len(rollout_files(folder / "rollouts")) == processes * len(alone["tables"])
+    assert len(rollout_files(folder / "_rollouts")) == processes * len(alone["tables"])
     rows = written(folder)
     assert [row[:7] for row in rows] == [row[:7] for row in alone["rollouts"]]
     assert {row[6] for row in rows} >= {"trained", "dropped", "masked"}

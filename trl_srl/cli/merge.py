@@ -22,7 +22,9 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..merging import merge_adapter
+    from ..model_card import copy_card
+    from ..weights.merging import merge_adapter
 
     report = merge_adapter(args.adapter, args.output_dir, base_model=args.base_model, dtype=args.dtype)
     sys.stdout.write(f"{report}\n")
+    copy_card(args.adapter, args.output_dir)

@@ -1,6 +1,7 @@
 """`trl-srl prepare`: data of any size → step rows on disk, a summary of what was kept and dropped, a look at them."""
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from ..parts import Recipe
-    from ..rewriting import Rewriter
+    from ..preparing.parts import Recipe
+    from ..preparing.rewriting import Rewriter
 
 
 def _count_or_share(text: str) -> int | float:
@@ -42,6 +43,11 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         help="read rows as they are needed, without a copy in the cache of datasets",
     )
     parser.add_argument("--adapter", metavar="NAME", help=f"form of a known data set: {', '.join(ADAPTERS)}")
+    parser.add_argument(
+        "--adapter_options",
+        metavar="JSON",
+        help="options of the adapter, as in '{\"max_observation_length\": 20000}'; --style is one too",
+    )
     parser.add_argument("--problem_column", default="problem", help="column of the problem (default: problem)")
     parser.add_argument("--solution_column", help="column of a solution in one text, to be cut into steps")
     parser.add_argument("--answer_column", help="column of the final answer, kept for evaluation")
@@ -105,9 +111,9 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..inspection_report import inspection_lines
     from ..loading import describe_source, load_rows
-    from ..preparing import prepare_step_rows
+    from ..preparing.inspection_report import inspection_lines
+    from ..preparing.prepare import prepare_step_rows
 
     if args.output_dir is None and not args.inspect:
         args.usage_error("name a folder to write to with --output_dir, or look at the data with --inspect")
@@ -154,9 +160,10 @@ def _tell(line: str) -> None:
 
 def _make_recipe(args: argparse.Namespace, tokenizer: Any) -> "Recipe":
     from ..expansion import Options
-    from ..parts import Recipe
+    from ..preparing.parts import Recipe
 
-    if args.solution_column is None and (args.style != "auto" or args.split_regex):
+    cuts = args.style != "auto" or args.split_regex
+    if cuts and args.solution_column is None and args.adapter is None:
         raise ValueError(
             "--style and --split_regex say how to cut a solution: name its column with --solution_column."
         )
@@ -168,6 +175,7 @@ def _make_recipe(args: argparse.Namespace, tokenizer: Any) -> "Recipe":
         style = re.compile(args.split_regex, re.MULTILINE) if args.split_regex else args.style
     except re.error as error:
         raise ValueError(f"--split_regex {args.split_regex!r} is no regular expression: {error}.") from error
+    adapter_options = _read_adapter_options(args) | ({"style": style} if args.adapter and cuts else {})
     count_tokens = None
     if args.max_prompt_length is not None:
         from ..prompts import count_prompt_tokens
@@ -183,6 +191,7 @@ def _make_recipe(args: argparse.Namespace, tokenizer: Any) -> "Recipe":
     )
     return Recipe(
         adapter=args.adapter,
+        adapter_options=adapter_options,
         solution_column=args.solution_column,
         problem_column=args.problem_column,
         answer_column=args.answer_column,
@@ -192,6 +201,21 @@ def _make_recipe(args: argparse.Namespace, tokenizer: Any) -> "Recipe":
     )
 
 
+def _read_adapter_options(args: argparse.Namespace) -> dict[str, Any]:
+    if args.adapter_options is None:
+        return {}
+    try:
+        options = json.loads(args.adapter_options)
+    except json.JSONDecodeError:
+        options = None
+    if args.adapter is None or not isinstance(options, dict):
+        raise ValueError(
+            "--adapter_options are those of --adapter NAME, as a JSON object: '{\"max_observation_length\": 20000}'; "
+            f"got {args.adapter_options!r}."
+        )
+    return options
+
+
 def _make_rewriter(args: argparse.Namespace) -> "Rewriter | None":
     if args.rewrite_with is None:
         if args.rewrite_base_url is not None:
@@ -199,8 +223,8 @@ def _make_rewriter(args: argparse.Namespace) -> "Rewriter | None":
         return None
     from huggingface_hub.constants import HF_HOME
 
-    from ..rewriting import ReplyCache, Rewriter, RewritingModel
-    from ..rewriting_models import LocalModel, ServerModel
+    from ..preparing.rewriting import ReplyCache, Rewriter, RewritingModel
+    from ..preparing.rewriting_models import LocalModel, ServerModel
 
     processes = args.num_proc or 1
     model: RewritingModel

@@ -11,15 +11,15 @@ from typing import Any
 from accelerate import PartialState
 from trl import get_peft_config, get_quantization_config
 
-from ..adapter_loading import read_adapter
 from ..dynamic_sampling import DynamicSamplingTrainer
-from ..handover import MARKER, check_handover, read_handover, trainer_logits, write_handover
 from ..interruptions import newest_complete
 from ..loading import load_rows
-from ..merging import merge_adapter
 from ..problem_rows import make_problem_rows
 from ..selection import NothingToLearnError
 from ..trainer import SRLTrainer
+from ..weights.adapter_loading import read_adapter
+from ..weights.handover import MARKER, check_handover, read_handover, trainer_logits, write_handover
+from ..weights.merging import merge_adapter
 from .stage_options import parse_options
 
 

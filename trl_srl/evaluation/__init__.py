@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from .answers import AnswerChecker, find_final_answer
+    from ..answers import find_final_answer
+    from .answers import AnswerChecker
     from .backends import Backend, Generated, TransformersBackend, VLLMBackend, load_backend
     from .benchmarks import BENCHMARKS, Benchmark
     from .comparison import Comparison, compare_results

@@ -1,4 +1,4 @@
-"""Final answers: how one is recognised in what a model writes, and whether it equals the expected one.
+"""Whether a final answer equals the expected one.
 
 Equality is math-verify's. It reads untrusted text with sympy, guards itself with signals, which work in a main thread
 only, and cannot interrupt a big power. So it runs in a process of its own (answer_worker.py), which is ended when one
@@ -7,7 +7,6 @@ answer takes too long.
 
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,75 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..prompts import THINK_CLOSE, THINK_OPEN
+from ..answers import find_final_answer
 
 
 MAX_ANSWER_LENGTH = 1_000  # characters; what is longer is no answer, and only takes time
-
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BRACE = re.compile(r"(?<!\\)[{}]")
-_STATED = re.compile(r"\banswer(?:\s+is[ \t]*:?|[ \t]*:)", re.IGNORECASE)
-_GSM8K = re.compile(r"^[ \t]*####", re.MULTILINE)
-# Not the one in "3.5": a full stop ends the statement where white space follows it, perhaps after a closing mark.
-_END_OF_STATEMENT = re.compile(r"\.(?=[*_)\]\"'`]*(?:\s|$))")
-
-
-def _boxed(text: str) -> str | None:
-    """Content of the last box whose braces close; one pass, since a broken model may open thousands."""
-    boxes = {match.end() for match in _BOXED.finditer(text)}
-    open_braces: list[int] = []
-    last, content = -1, ""
-    for brace in _BRACE.finditer(text):
-        if brace[0] == "{":
-            open_braces.append(brace.end())
-        elif open_braces:
-            start = open_braces.pop()
-            if start in boxes and start > last:
-                last, content = start, text[start : brace.start()]
-    return content.strip() or None
-
-
-def find_final_answer(text: str) -> str | None:
-    r"""
-    The final answer that a text gives, or `None`.
-
-    Recognised, the first of these that is there, the last one of its kind: `\boxed{…}`; a line `#### …`; "answer is
-    …" or "answer: …" up to the end of the sentence. A number alone is none, since every step has numbers. Inside a
-    think block nothing is looked for: only what follows the last `</think>` counts, and nothing after a block that
-    never closes. The rule is ours; the paper has none.
-
-    Args:
-        text (`str`):
-            A step, or a whole solution.
-
-    Returns:
-        `str` or `None`.
-
-    Example:
-
-    ```python
-    >>> from trl_srl.evaluation import find_final_answer
-    >>> find_final_answer("So $x = 2$ and the answer is \\boxed{x^{2} + 1}.")
-    'x^{2} + 1'
-    >>> find_final_answer("The answer is 1,250.50 euros. That is a lot.")
-    '1,250.50 euros'
-    >>> find_final_answer("48 / 2 = 24") is None
-    True
-
-    ```
-    """
-    _, closed, after = text.rpartition(THINK_CLOSE)
-    text = after if closed else text.partition(THINK_OPEN)[0]
-    boxed = _boxed(text)
-    if boxed is not None:
-        return boxed
-    for pattern in (_GSM8K, _STATED):
-        for match in reversed(list(pattern.finditer(text))):
-            line = text[match.end() :].partition("\n")[0]
-            answer = _END_OF_STATEMENT.split(line, maxsplit=1)[0].strip(" \t\r*_:")
-            if answer:
-                return answer
-    return None
 
 
 def same_text(answer: str, expected: str) -> bool:

@@ -15,6 +15,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..answers import find_final_answer
 from ..prompts import (
     ANSWER_REQUEST,
     NEXT_STEP_REQUEST,
@@ -24,7 +25,6 @@ from ..prompts import (
     build_solution_prompt,
     parse_completion,
 )
-from .answers import find_final_answer
 from .problems import Problem
 
 

@@ -6,7 +6,7 @@ rise while right steps do not.
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -192,6 +192,18 @@ def similarity_by_step(results: Sequence[StepResult]) -> dict[int, float]:
     for result in results:
         similarities[result.step_index].append(result.similarity)
     return {index: sum(values) / len(values) for index, values in sorted(similarities.items())}
+
+
+def without_repeats(results: Sequence[StepResult], most: int) -> list[StepResult]:
+    """At most `most` results of each step row: several processes evaluate some rows again to fill the last batch."""
+    seen: Counter[tuple[str, int, str]] = Counter()
+    kept = []
+    for result in results:
+        row = (result.problem_id, result.step_index, result.expert_action)
+        seen[row] += 1
+        if seen[row] <= most:
+            kept.append(result)
+    return kept
 
 
 def evaluation_metrics(results: Sequence[StepResult]) -> dict[str, float]:

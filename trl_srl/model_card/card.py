@@ -120,7 +120,6 @@ def _render(
     template = files("trl_srl.model_card").joinpath("model_card.md").read_text(encoding="utf-8")
     parent = facts["started_from"]
     srl = facts if facts["method"] == "SRL" else parent if parent and parent["method"] == "SRL" else None
-    system = facts["system_prompt"]
     return environment.from_string(template).render(
         facts=facts,
         srl=srl,
@@ -132,7 +131,7 @@ def _render(
         model_id=facts["hub_model_id"] or facts["name"],
         system_argument=_system_argument(srl),
         prefilled_argument=Markdown(", think_prefilled=True" if srl and srl["think_prefilled"] else ""),
-        system_message=Markdown(f'{{"role": "system", "content": {literal(system)}}}, ' if system else ""),
+        prompt=_prompt(facts),
         evaluations=evaluation_tables(evaluations, run_dir, facts["hub_model_id"]),
         changes=_changes(summarize_log(log_history)),
         data=_data(facts, parent),
@@ -149,6 +148,16 @@ def _system_argument(srl: dict[str, Any] | None) -> Markdown:
     if system is None or system.startswith(SYSTEM_PROMPT):
         return Markdown("")
     return Markdown(f", system_prompt={literal(system)}")
+
+
+def _prompt(facts: dict[str, Any]) -> Markdown:
+    """The prompt for a whole solution, in the form of the training's prompts."""
+    question = literal("What is 2 · 3 + 1?")
+    if facts["prompt_is_text"]:
+        return question
+    system = facts["system_prompt"]
+    first = f'{{"role": "system", "content": {literal(system)}}}, ' if system else ""
+    return Markdown(f'[{first}{{"role": "user", "content": {question}}}]')
 
 
 def _base(facts: dict[str, Any]) -> Markdown:

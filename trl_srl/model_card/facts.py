@@ -108,6 +108,13 @@ def base_license(model: str | None) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value}
 
 
+def _base_model(source: str, parent: dict[str, Any] | None) -> dict[str, str | None]:
+    """What the model was trained from: its id on the Hub, else its name; a first stage's result has the run's name."""
+    if parent is None or hub_id(source):
+        return {"base_model": public_name(source), "base_on_hub": hub_id(source)}
+    return {"base_model": parent["hub_model_id"] or parent["name"], "base_on_hub": parent["hub_model_id"]}
+
+
 def _adapter(model: Any) -> dict[str, Any] | None:
     """The adapter and the quantisation beneath it, in words."""
     if not hasattr(model, "peft_config"):
@@ -135,7 +142,8 @@ def _prompting(trainer: Any) -> dict[str, Any]:
     if messages and isinstance(messages[-1].get("content"), str):
         template = {"chat_template": trainer.chat_template, **trainer.chat_template_kwargs}
         prefilled = is_think_prefilled(render_prompt(messages, trainer.processing_class, **template))
-    return {"system_prompt": system, "think_prefilled": prefilled}
+    is_text = isinstance(row["prompt"], str) if row else False
+    return {"system_prompt": system, "think_prefilled": prefilled, "prompt_is_text": is_text}
 
 
 def _data(trainer: Any) -> dict[str, Any]:
@@ -197,8 +205,7 @@ def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: 
         "method": "SRL" if hasattr(trainer, "formatting_summary") else "GRPO",
         "name": name,
         "hub_model_id": trainer.hub_model_id,
-        "base_model": public_name(source),
-        "base_on_hub": hub_id(source),
+        **_base_model(source, parent),
         "license": base_license(source) or (parent or {}).get("license", {}),
         "started_from": parent,
         "adapter": _adapter(model),

@@ -26,6 +26,7 @@ SCRIPTS = (
     "matching.js",
     "detail.js",
     "compare.js",
+    "hardest.js",
     "keyboard.js",
     "main.js",
 )

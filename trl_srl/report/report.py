@@ -19,8 +19,8 @@ _STEP_KEYS = ("step", "epoch")
 
 class Report(NamedTuple):
     """
-    What [`write_report`] wrote: where, how large (bytes), how many of the rollouts can be browsed. A notebook shows
-    the page itself.
+    What [`write_report`] wrote: where, how large (bytes), and how many of the rollouts can be browsed. A notebook
+    shows the page itself.
     """
 
     path: Path

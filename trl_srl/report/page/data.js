@@ -2,7 +2,7 @@
 
 async function readData() {
   if (typeof DecompressionStream === "undefined")
-    throw new Error("This browser cannot unpack the run. Any from 2023 or later can: Chrome, Edge, Firefox, Safari.");
+    throw new Error("This browser cannot unpack the run. Any from 2024 or later can: Chrome, Edge, Firefox, Safari.");
   const binary = atob(find("data").textContent.trim());
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);

@@ -32,6 +32,13 @@ class Browser {
     this.detail.dataset.row = row;
   }
 
+  /** Show a rollout, whatever is filtered, and go there. */
+  open(row) {
+    this.filters.clear();
+    this.filter(row);
+    find("rollouts").scrollIntoView();
+  }
+
   /** The next or previous rollout of the same group. */
   sibling(way) {
     const group = this.rollouts.group(this.row);
@@ -67,7 +74,7 @@ async function start() {
     const data = await readData();
     document.title = `${data.title} – trl-srl report`;
     const browser = new Browser(new Rollouts(data.rollouts));
-    append(find("main"), [heading(data), overview(data), browser.section(data.counts), trainerLog(data.log)]);
+    append(find("main"), [heading(data), overview(data, browser), browser.section(data.counts), trainerLog(data.log)]);
     startKeyboard(browser);
     if (!browser.empty) browser.list.draw();
     notice.remove();

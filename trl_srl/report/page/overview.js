@@ -161,7 +161,7 @@ function splitTabs(splits, show) {
   return h("div", { class: "tabs", role: "group", "aria-label": "Data" }, buttons);
 }
 
-function overview(data) {
+function overview(data, browser) {
   const learned = h("div");
   const failures = h("div");
   const honest = h("div");
@@ -182,6 +182,7 @@ function overview(data) {
         sampled && shares("What became of them", data.counts.sampling, SAMPLING),
       ),
       stepIndexTable(split.by_step_index),
+      hardestTable(browser.rollouts, name, (row) => browser.open(row)) ?? "",
     );
   }
   if (!data.splits.length) return [];

@@ -15,7 +15,7 @@ class Lengths:
     exact smallest, largest and mean one.
 
     ```python
-    >>> from trl_srl.counting import Lengths
+    >>> from trl_srl.preparing.counting import Lengths
     >>> lengths = Lengths([3, 5, 1234])
     >>> lengths.quantile(0.5), lengths.quantile(1.0), lengths.maximum, lengths.mean
     (5, 1200, 1234, 414.0)

@@ -14,7 +14,7 @@ def describe(description: str, done: int, total: int | None, seconds: float, uni
     One line about the progress so far.
 
     ```python
-    >>> from trl_srl.progress import describe
+    >>> from trl_srl.preparing.progress import describe
     >>> describe("Formatting", 1200, 5000, 10.0, "rows")
     'Formatting: 1,200 of 5,000 rows, 120 rows/s, 0:00:32 left'
     >>> describe("Formatting", 1200, None, 10.0, "rows")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .answers import has_answer
+from ..answers import has_answer
+from ..near_duplicates import problem_text
+from ..prompts import count_prompt_tokens
 from .counting import Lengths, Repeats
-from .near_duplicates import problem_text
-from .prompts import count_prompt_tokens
 
 
 if TYPE_CHECKING:

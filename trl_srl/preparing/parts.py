@@ -2,19 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .expansion import Options, expand_trajectory
-from .formatting import step_row_features
+from ..expansion import Options, expand_trajectory
+from ..formatting import step_row_features
+from ..loading import split_solutions
+from ..near_duplicates import problem_keys
+from ..shards import write_table, write_text
+from ..step_rows import is_step_rows
 from .inspecting import Inspection
-from .loading import split_solutions
-from .near_duplicates import problem_keys
 from .rewriting import REWRITE_PROMPT, Rewriter
-from .shards import write_table, write_text
-from .step_rows import is_step_rows
 
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Recipe(NamedTuple):
     Args:
         adapter (`str`, *optional*):
             Name of an adapter, see [`adapt`].
+        adapter_options (`Mapping`, *optional*):
+            The adapter's options.
         solution_column, problem_column, answer_column, style (*optional*):
             As in [`split_solutions`]; without `solution_column`, the columns to rename. A column `answer` is used
             unasked.
@@ -43,6 +45,7 @@ class Recipe(NamedTuple):
     """
 
     adapter: str | None = None
+    adapter_options: Mapping[str, Any] | None = None
     solution_column: str | None = None
     problem_column: str = "problem"
     answer_column: str | None = None
@@ -58,9 +61,9 @@ class Recipe(NamedTuple):
     def make_trajectories(self, rows: "Dataset") -> "Dataset":
         """Source rows → trajectory rows."""
         if self.adapter is not None:
-            from .adapters import adapt
+            from ..adapters import adapt
 
-            rows = adapt(rows, self.adapter)
+            rows = adapt(rows, self.adapter, **(self.adapter_options or {}))
         elif self.solution_column is not None:
             answer_column = self.answer_column
             if answer_column is None and "answer" in rows.column_names and self.solution_column != "answer":
@@ -76,10 +79,11 @@ class Recipe(NamedTuple):
 
     def settings(self) -> dict[str, Any]:
         """What decides what comes out, as JSON-like data. The function that counts tokens is not among it."""
-        from . import __version__
+        from .. import __version__
 
         style = self.style if isinstance(self.style, str) else f"/{self.style.pattern}/"
         settings = self._asdict() | self.options._asdict() | {"style": style, "trl_srl": __version__}
+        settings["adapter_options"] = {name: str(value) for name, value in (self.adapter_options or {}).items()}
         settings["part"] = [self.max_part_rows, MAX_PART_BYTES]
         del settings["options"], settings["count_tokens"]
         if self.rewriter is not None:

@@ -11,14 +11,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .answers import final_answer, has_answer
-from .near_duplicates import problem_text
-from .prompts import Message
-from .trajectories import Step, build_step, split_steps
+from ..answers import final_answer, has_answer
+from ..near_duplicates import problem_text
+from ..prompts import Message
+from ..trajectories import Step, build_step, split_steps
 
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ReplyFailure(NamedTuple):
 
 class RewritingModel(Protocol):
     """
-    What rewrites: a server ([`~trl_srl.rewriting_models.ServerModel`]) or a local model.
+    What rewrites: a server ([`~trl_srl.preparing.rewriting_models.ServerModel`]) or a local model.
 
     `name` and `settings` tell its replies from those of others; `replies` yields (place in `requests`, reply) as they
     come.
@@ -71,18 +71,26 @@ class ReplyCache:
     def __init__(self, path: Path):
         self.path = path
 
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60)
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, failure TEXT NOT NULL)"
-        )
-        return connection
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are kept if nothing goes wrong."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS replies "
+                    "(key TEXT PRIMARY KEY, reply TEXT NOT NULL, failure TEXT NOT NULL)"
+                )
+                yield connection
+        except sqlite3.Error as error:
+            raise OSError(
+                f"Cannot keep replies in {self.path}: {error}. Name another file with --rewrite_cache."
+            ) from error
 
     def load(self, keys: Iterable[str]) -> dict[str, str | ReplyFailure]:
         """The replies there are, lasting failures among them."""
         select = "SELECT reply, failure FROM replies WHERE key = ?"
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             found = ((key, connection.execute(select, (key,)).fetchone()) for key in keys)
             return {key: ReplyFailure(row[1], True) if row[1] else row[0] for key, row in found if row}
 
@@ -91,7 +99,7 @@ class ReplyCache:
         if isinstance(reply, ReplyFailure) and not reply.lasting:
             return
         row = (key, "", reply.message) if isinstance(reply, ReplyFailure) else (key, reply, "")
-        with closing(self._connect()) as connection, connection:
+        with self._connect() as connection:
             connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", row)
 
 
@@ -119,7 +127,7 @@ def check_rewritten(reply: str, solution: str, answer: str | None) -> tuple[list
     Example:
 
     ```python
-    >>> from trl_srl.rewriting import check_rewritten
+    >>> from trl_srl.preparing.rewriting import check_rewritten
     >>> reply = "1. **Halve** 48 / 2 = 24.\\n2. **Add** 48 + 24 = 72, so she sold 72."
     >>> steps, reason = check_rewritten(reply, "Half of 48 is 24, which makes 72.", None)
     >>> [step.title for step in steps], reason

@@ -20,13 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..near_duplicates import choose_validation
+from ..shards import UNFINISHED, ShardWriter, is_shard_of, publish, write_text
+from ..step_rows import FormattingSummary, column_names, explain_no_rows
 from .assembling import Parts, start_inspection, write_splits
 from .inspecting import Inspection
-from .near_duplicates import choose_validation
 from .parts import Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
-from .shards import UNFINISHED, ShardWriter, publish, write_text
-from .step_rows import FormattingSummary, column_names, explain_no_rows
 
 
 if TYPE_CHECKING:
@@ -107,10 +107,22 @@ def prepare_step_rows(
     Raises:
         `ValueError`: when no row is usable, or a side of the split would be empty.
     """
+    if validation_size is not None and not (
+        validation_size >= 1 if isinstance(validation_size, int) else 0 < validation_size < 1
+    ):  # said now, not after hours
+        raise ValueError(
+            f"validation_size={validation_size} cannot split anything; both sides need at least one problem. Write a "
+            "whole number of problems from 1, or a share in (0, 1)."
+        )
     recipe = recipe or Recipe()
     column_names(dataset)  # raises if there is nothing
     output = Path(output_dir)
     existed, folder = output.exists(), output / UNFINISHED
+    for file, *_ in (identity or {}).get("files", ()):
+        if write and is_shard_of(Path(file), output):
+            raise ValueError(
+                f"The rows of {file} would take the place of that file, which they are made of. Name another folder."
+            )
     try:
         _open_unfinished(folder, {**(identity or {}), **recipe.settings()}, tell)
         number = _make_parts(dataset, folder, recipe, num_proc)

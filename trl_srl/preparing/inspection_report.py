@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..prompts import render_prompt
+from ..step_rows import DROP_REASONS, FormattingSummary
 from .counting import Lengths
 from .inspecting import TOKENIZED_ROWS, Example, Inspection
-from .prompts import render_prompt
-from .step_rows import DROP_REASONS, FormattingSummary
 
 
 BAR_WIDTH = 40
@@ -18,8 +18,8 @@ def histogram(lengths: Lengths, bar: str = "#") -> Iterator[str]:
     The bins of a histogram, a line for each.
 
     ```python
-    >>> from trl_srl.counting import Lengths
-    >>> from trl_srl.inspection_report import histogram
+    >>> from trl_srl.preparing.counting import Lengths
+    >>> from trl_srl.preparing.inspection_report import histogram
     >>> print("\\n".join(histogram(Lengths([2, 2, 3, 5, 5, 5, 5]))))
       2  ####################                     2
       3  ##########                               1

@@ -155,8 +155,10 @@ def keep_adapters_in_fp32(model: torch.nn.Module, trained: dict[str, torch.Tenso
     Undo TRL's cast of the adapters on a quantised model to bfloat16.
 
     TRL follows the QLoRA paper there, whatever `bf16` says. With `fp16=True` the gradient scaler cannot unscale
-    bfloat16 gradients (https://github.com/huggingface/trl/issues/4901), so that a T4 could not train at all. To be
-    removed when TRL's cast depends on `bf16`.
+    bfloat16 gradients (https://github.com/huggingface/trl/issues/4901), so that a T4 could not train at all. With
+    bf16 it can, but a bfloat16 weight has 8 bits: at the learning rates of GRPO most updates are smaller than half of
+    the last one, and are rounded away. Products are still made in 16 bit, by autocast. To be removed when TRL keeps
+    them in float32.
 
     Args:
         model (`PeftModel`):

@@ -17,7 +17,7 @@ from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
-from .prompts import Message, render_prompt
+from ..prompts import Message, render_prompt
 from .rewriting import ReplyFailure
 
 
@@ -148,7 +148,9 @@ class ServerModel:
         if choice.get("finish_reason") == "length":
             return ReplyFailure(f"The reply was cut off at {self.settings['max_tokens']} tokens.", lasting=True)
         content = choice["message"]["content"]
-        return content if isinstance(content, str) else ReplyFailure("The reply has no text.", lasting=True)
+        if not isinstance(content, str):
+            return ReplyFailure("The reply has no text.", lasting=True)
+        return content.encode("utf-8", "replace").decode()  # half a surrogate pair could be written nowhere
 
 
 class LocalModel:
