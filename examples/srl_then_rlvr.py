@@ -27,7 +27,7 @@ from trl_srl import (
     split_by_problem,
 )
 from trl_srl.evaluation import SolvingSettings, TransformersBackend, evaluate_solutions, read_problems
-from trl_srl.handover import check_handover, read_handover, trainer_logits, write_handover
+from trl_srl.weights.handover import check_handover, read_handover, trainer_logits, write_handover
 
 
 @dataclass
