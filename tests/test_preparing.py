@@ -13,10 +13,11 @@ import pytest
 from datasets import Dataset, IterableDataset, load_dataset
 
 from tests.chat_server import ChatServer, reply
-from trl_srl import parts, shards, split_by_problem
+from trl_srl import shards, split_by_problem
 from trl_srl.expansion import Options
 from trl_srl.formatting import format_trajectories
 from trl_srl.loading import load_rows
+from trl_srl.preparing import parts
 from trl_srl.preparing.parts import Recipe, as_bytes, cut_into_parts
 from trl_srl.preparing.prepare import prepare_step_rows
 from trl_srl.preparing.rewriting import ReplyCache, Rewriter
@@ -307,7 +308,7 @@ def test_changed_settings_begin_anew_and_say_so(tmp_path, small_parts):
 KILLED = """
 import sys, time
 from datasets import Dataset
-from trl_srl import parts
+from trl_srl.preparing import parts
 from trl_srl.preparing.prepare import prepare_step_rows
 from tests.test_preparing import DATA
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trl_srl import progress as module
+from trl_srl.preparing import progress as module
 from trl_srl.preparing.progress import describe, progress
 
 

@@ -1,6 +1,9 @@
 """Tables in a terminal, plain text elsewhere; texts of a model are never markup."""
 
+import os
+
 import pytest
+from rich.console import Console
 
 from trl_srl.doctor import FirstBatch, diagnose
 from trl_srl.terminal import diagnosis_table, results_table, results_text, show
@@ -26,6 +29,8 @@ def terminal(monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "100")
+    # `Dataset.map(num_proc=…)` leaves another object in `os.environ`, which Rich, imported before, does not see.
+    monkeypatch.setattr(Console, "_environ", os.environ)
 
 
 def diagnosis(completion="<think>hm</think>x = 3"):

@@ -88,3 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             trainer = make_rlvr_trainer(rlvr, chained=command.chained)
         if finish_stage(trainer, rlvr, lenient=command.chained):
             _end(trainer)
+
+
+if __name__ == "__main__":
+    main()
