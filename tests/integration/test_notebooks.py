@@ -47,7 +47,8 @@ def run(tmp_path, monkeypatch, expert_trajectories, qlora_base):
             progress_bar=False,
         )
         return "\n".join(
-            output.get("text", "") + "".join(output.get("data", {}).get("text/plain", ""))
+            output.get("text", "")
+            + "".join(output.get("data", {}).get(kind, "") for kind in ("text/plain", "text/html"))
             for cell in notebook.cells
             if cell.cell_type == "code"
             for output in cell.outputs
@@ -61,6 +62,7 @@ def test_quickstart(tmp_path, run):
     assert "80 step rows from 40 problems" in shown
     assert "<|im_start|>user\nProblem:\n1+1" in shown and "--- and the expert's step ---\nsum is 2" in shown
     assert "SRL: 2 prompts x 8 rollouts = 16 completions per optimizer step" in shown
+    assert "<th>Similarity</th>" in shown and "<th>Training Loss</th>" not in shown  # notebook_table.py
     assert "step similarity: 0." in shown and "well-formed completions" in shown
     assert "Verified by the logits on 8 texts" in shown and ", expected " in shown
     assert json.loads((tmp_path / "run/adapter_config.json").read_text())["r"] == 16
