@@ -57,6 +57,14 @@ def test_with_a_stage_the_command_line_is_that_stage_s(config):
     assert read_command([*file, "--stage", "srl", "--output_dir", "one"]).stages["srl"]["output_dir"] == "one"
 
 
+def test_a_preset_of_srl_s_does_for_the_second_stage(config, capsys):
+    file = config(**TOP, max_prompt_length=512, title_hint=True)
+    assert read_command([*file, "--stage", "rlvr", "--lora_r", "8"]).stages == {"rlvr": TOP | {"lora_r": 8}}
+    assert "left out for RLVR, as SRL's own: max_prompt_length, title_hint." in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no option 'max_promt_length'"):
+        read_command([*config(**TOP, max_promt_length=512), "--stage", "rlvr"])
+
+
 def test_options_become_what_trl_s_parser_makes_of_them():
     options = TOP | {
         "model_name_or_path": "runs/srl",

@@ -97,3 +97,21 @@ def test_agent_actions(run_example):
     out = run_example("agent_actions.py", rows, "--split", "train", "--max_prompt_length", "2000")
     assert '{"arguments":{"command":"ls 0"},"name":"bash"}' in out
     assert "12 step rows from 6 problems" in out
+
+
+def test_srl_then_rlvr(run_example, qlora_base):
+    rows = [
+        {"question": f"{a}+{b}", "answer": f"add {a} and {b}\nsum is {a + b}\n#### {a + b}"}
+        for a in range(1, 5)
+        for b in range(1, 5)
+    ]
+    out = run_example(
+        "srl_then_rlvr.py",
+        rows,
+        *("--model_name_or_path", qlora_base, "--load_in_4bit", "--use_peft", "--lora_target_modules", "all-linear"),
+        *("--num_held_out", "4", "--dataset_config", "None", "--learning_rate", "1e-2"),
+        *("--solution_length", "24", "--solving_prompt", "A"),
+    )
+    assert "The second stage starts 0.0e+00 from where the first ended" in out
+    assert re.search(r"right answers  \d+\.\d% \(.*\) → SRL \d+\.\d% \(.*\) → RLVR \d+\.\d% \(.*\)", out)
+    assert Path("runs/srl_then_rlvr/rlvr/adapter_model.safetensors").exists()

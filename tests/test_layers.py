@@ -29,6 +29,7 @@ LAYERS = {
     "prompts": 1,
     "similarity": 1,
     "terminal": 1,
+    "notebook_table": 1,
     "agent_prompts": 2,
     "agents": 2,
     "answers": 2,

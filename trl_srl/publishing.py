@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.logging import get_logger
+from transformers.utils import is_in_notebook
 
 from .model_card import (
     TrainingClock,
@@ -47,6 +48,13 @@ class PublishingTrainer(ResumableTrainer):
         self.num_parameters, self.num_trainable_parameters = count_parameters(self.model)
         self.clock = TrainingClock(describe_hardware(self.accelerator.device, self.accelerator.num_processes))
         self.add_callback(self.clock)
+        if is_in_notebook():
+            from transformers.utils.notebook import NotebookProgressCallback
+
+            from .notebook_table import NotebookTable
+
+            if self.pop_callback(NotebookProgressCallback) is not None:
+                self.add_callback(NotebookTable)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], with a table of the metrics at the beginning and at the end."""

@@ -7,6 +7,7 @@ the command line is that stage's, and comes last.
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -136,6 +137,11 @@ def read_command(argv: Sequence[str]) -> Command:
         raise ValueError(f"{own.config}: `rlvr:` must hold options, indented, `name: value` on each line.")
     if block is None:
         stage = own.stage or "srl"
+        if stage == "rlvr":  # a file of SRL's, such as a preset, will do: what only SRL has is left out
+            only_srl = sorted((option_names("srl") - option_names("rlvr")) & file.keys())
+            if only_srl:
+                sys.stdout.write(f"{own.config}: left out for RLVR, as SRL's own: {', '.join(only_srl)}.\n")
+            file = {name: value for name, value in file.items() if name not in only_srl}
         _check_names(file, stage, str(own.config))
         return Command({stage: file | _given(rest, stage)}, chained=False)
     _check_names(file, "srl", str(own.config))

@@ -56,7 +56,8 @@ class Comparison(NamedTuple):
             return f"{head} They do not differ on a single problem."
         verdict = f"{head} This can be chance: equal models would differ as much in {self.p_value:.0%} of the cases."
         if mcnemar_p_value(0, changed) >= SIGNIFICANT:
-            verdict += f" With only {changed} problems that changed, no outcome could have shown more."
+            problems = "problem" if changed == 1 else "problems"
+            verdict += f" With only {changed} {problems} that changed, no outcome could have shown more."
         return verdict
 
 
