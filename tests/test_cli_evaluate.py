@@ -8,6 +8,7 @@ import datasets
 import pandas as pd
 import pytest
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trl_srl import format_trajectories
 from trl_srl.cli import main
@@ -189,3 +190,19 @@ def test_prompts_of_others_are_not_taken_for_ours():
     )
     with pytest.raises(ValueError, match="Cannot find the problem in the prompt"):
         read_problems(rows)
+
+
+def test_results_reach_a_tracker(evaluate, sums, tmp_path):
+    data = write(tmp_path / "sums.jsonl", sums)
+    options = ["--dataset", data, "--step_by_step", "--system_prompt", "S", "--project", "sums"]
+    _, results = evaluate(*options, "--report_to", "tensorboard")
+    accumulator = EventAccumulator(str(tmp_path / "out" / "sums"))
+    accumulator.Reload()
+    for name, part in (("greedy_accuracy", "value"), ("greedy_accuracy", "low"), ("mean_steps", "value")):
+        tag = f"solutions/{name}" + ("" if part == "value" else f"/{part}")
+        assert accumulator.Scalars(tag)[0].value == pytest.approx(results["metrics"][name][part])
+
+
+def test_a_tracker_that_is_not_there_is_refused_before_the_evaluation(fail):
+    assert "--report_to comet_ml: not installed here" in fail("--dataset", "x", "--report_to", "comet_ml")
+    assert "Unsupported logging capability: nothing" in fail("--dataset", "x", "--report_to", "nothing")

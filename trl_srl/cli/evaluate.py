@@ -59,6 +59,8 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed for sampling (default: 0)")
     parser.add_argument("--max_rows", type=int, help="evaluate only the first rows, or problems")
     parser.add_argument("--output_dir", "-o", help="folder for results.json and Parquet files with every completion")
+    parser.add_argument("--report_to", nargs="+", default=[], help="trackers for the results: trackio, tensorboard, …")
+    parser.add_argument("--project", default="trl-srl", help="project in the trackers (default: trl-srl)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -67,7 +69,9 @@ def run(args: argparse.Namespace) -> None:
     if args.dataset is None and args.benchmark is None:
         raise ValueError("--dataset is missing: name a folder, a file or a Hub id, or a --benchmark.")
     from ..evaluation.results import print_results
+    from ..evaluation.tracking import check_trackers, log_results
 
+    check_trackers(args.report_to, args.output_dir or ".")
     results = _evaluate_steps(args) if args.steps else _evaluate_solutions(args)
     print_results(results)
     for step in results.get("similarity_by_step", []):
@@ -75,6 +79,8 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(f"  step {step['step_index'] + 1}: similarity {step['value']:.3f} ({interval}; {rows})\n")
     if args.output_dir is not None:
         sys.stdout.write(f"results.json and Parquet files are in {args.output_dir}\n")
+    if args.report_to:
+        log_results(results, args.report_to, args.project, args.output_dir or ".")
 
 
 def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult
 
+from ..evaluation.results import LABELS
 from .markdown import Markdown, escape, one_line, table
 
 
@@ -100,7 +101,9 @@ def evaluation_tables(evaluations: list[Evaluation], run_dir: Path, hub_model_id
         where = f"{escape(dataset)}, {escape(split)}" if split else escape(dataset)
         header = ["", *(_model_title(evaluation, run_dir, hub_model_id) for evaluation in group)]
         names = dict.fromkeys(name for evaluation in group for name in evaluation.metrics)
-        rows = [[name, *(_cell(evaluation.metrics.get(name)) for evaluation in group)] for name in names]
+        rows = [
+            [LABELS.get(name, name), *(_cell(evaluation.metrics.get(name)) for evaluation in group)] for name in names
+        ]
         blocks.append(f"**{KINDS[kind].title}: {where}** ({size:,} {KINDS[kind].unit})\n\n{table(header, rows)}")
         settings = {
             ", ".join(
