@@ -11,7 +11,7 @@ from trl_srl.prompts import ANSWER_REQUEST, NEXT_STEP_REQUEST
 class Script:
     """A backend that writes for each problem the next line of its script, and remembers the prompts."""
 
-    name, batch_size = "script", 4
+    name, batch_size, dtype = "script", 4, "float32"
 
     def __init__(self, **lines):
         self.lines = {problem: iter(of_problem) for problem, of_problem in lines.items()}

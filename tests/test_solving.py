@@ -21,7 +21,7 @@ class Arithmetic:
     It can be told to fail at its n-th call.
     """
 
-    name = "arithmetic"
+    name, dtype = "arithmetic", "float32"
 
     def __init__(self, batch_size=1, limit=3, fail_at=None):
         self.batch_size, self.limit, self.fail_at, self.calls = batch_size, limit, fail_at, 0
@@ -107,7 +107,7 @@ def test_an_interrupted_evaluation_continues(tmp_path):
 def test_another_evaluation_is_not_mixed_in(tmp_path):
     with pytest.raises(RuntimeError):
         evaluate_solutions(Arithmetic(fail_at=3), PROBLEMS, EVERY_OTHER, output_dir=tmp_path)
-    with pytest.raises(ValueError, match="unfinished evaluation with another settings"):
+    with pytest.raises(ValueError, match="unfinished evaluation that differs in settings"):
         evaluate_solutions(Arithmetic(), PROBLEMS, output_dir=tmp_path)
     with pytest.raises(ValueError, match="another num_problems, problems"):
         evaluate_solutions(Arithmetic(), PROBLEMS[1:], EVERY_OTHER, output_dir=tmp_path)

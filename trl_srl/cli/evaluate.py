@@ -56,6 +56,12 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument(
         "--batch_size", type=int, help="completions generated at once (default: 16 with transformers, 256 with vllm)"
     )
+    parser.add_argument(
+        "--dtype",
+        choices=["auto", "bfloat16", "float16", "float32"],
+        default="auto",
+        help="precision of the weights (default: auto, the checkpoint's; a T4 wants float16)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed for sampling (default: 0)")
     parser.add_argument("--max_rows", type=int, help="evaluate only the first rows, or problems")
     parser.add_argument("--output_dir", "-o", help="folder for results.json and Parquet files with every completion")
@@ -100,7 +106,7 @@ def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:
     if args.max_rows is not None:
         rows = rows.select(range(min(args.max_rows, len(rows))))
     return evaluate_step_rows(
-        load_backend(args.backend, args.model, args.batch_size),
+        load_backend(args.backend, args.model, args.batch_size, args.dtype),
         rows,
         max_completion_length=args.max_completion_length or 256,
         temperature=args.temperature or 0.0,
@@ -133,7 +139,7 @@ def _evaluate_solutions(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
     )
     return evaluate_solutions(
-        load_backend(args.backend, args.model, args.batch_size),
+        load_backend(args.backend, args.model, args.batch_size, args.dtype),
         problems,
         settings,
         output_dir=args.output_dir,

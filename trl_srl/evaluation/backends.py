@@ -34,10 +34,12 @@ class Backend(Protocol):
     Attributes:
         name (`str`): What `results.json` says of it.
         batch_size (`int`): Completions it writes at once.
+        dtype (`str`): Precision of its weights.
     """
 
     name: str
     batch_size: int
+    dtype: str
 
     def generate(
         self, prompts: Sequence[list[Message]], *, max_completion_length: int, temperature: float = 0.0, seed: int = 0
@@ -91,6 +93,7 @@ class TransformersBackend:
         self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.batch_size = batch_size
+        self.dtype = str(model.dtype).removeprefix("torch.")
         eos = model.generation_config.eos_token_id
         self._eos_ids = {tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None}
 
@@ -156,7 +159,7 @@ class VLLMBackend:
             import vllm
         except ImportError as error:
             raise ImportError("The vllm backend needs the package vllm: pip install 'trl-srl[vllm]'") from error
-        self.batch_size = batch_size
+        self.batch_size, self.dtype = batch_size, str(engine.get("dtype", "auto"))
         self._sampling_params = vllm.SamplingParams
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
         _require_chat_template(self.tokenizer)
@@ -195,7 +198,7 @@ class VLLMBackend:
         return results
 
 
-def load_backend(name: str, model: str, batch_size: int | None = None) -> Backend:
+def load_backend(name: str, model: str, batch_size: int | None = None, dtype: str = "auto") -> Backend:
     """
     A backend for a model by name.
 
@@ -206,15 +209,17 @@ def load_backend(name: str, model: str, batch_size: int | None = None) -> Backen
             Path or Hub id of a model, or of a PEFT adapter.
         batch_size (`int`, *optional*):
             Completions at once; by default 16 with transformers, 256 with vLLM.
+        dtype (`str`, *optional*, defaults to `"auto"`):
+            Precision of the weights: `"float16"`, `"bfloat16"`, `"float32"`, or that of the checkpoint.
 
     Returns:
         [`Backend`].
     """
     size = {} if batch_size is None else {"batch_size": batch_size}
     if name == "vllm":
-        return VLLMBackend(model, **size)
+        return VLLMBackend(model, dtype=dtype, **size)
     if name != "transformers":
         raise ValueError(f"backend={name!r} is unknown. Write one of {', '.join(BACKENDS)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    policy = AutoModelForCausalLM.from_pretrained(model, dtype="auto", device_map=device)
+    policy = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, device_map=device)
     return TransformersBackend(policy, AutoTokenizer.from_pretrained(model), **size)

@@ -89,7 +89,7 @@ def finished_results(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any
     changed = sorted(name for name, value in wanted.items() if results.get(name) != value)
     if changed:
         raise ValueError(
-            f"{folder} holds the results of an evaluation with another {', '.join(changed)}. Choose another output "
+            f"{folder} holds the results of an evaluation that differs in {', '.join(changed)}. Choose another output "
             "folder, or delete that one."
         )
     return results

@@ -118,7 +118,8 @@ def evaluate_solutions(
         "weights": weights_digest(model),
         "dataset": dataset,
         "split": split,
-        "settings": asdict(settings) | {"backend": backend.name, "batch_size": backend.batch_size},
+        "settings": asdict(settings)
+        | {"backend": backend.name, "batch_size": backend.batch_size, "dtype": backend.dtype},
         "num_problems": len(problems),
         "problems": digest([list(problem) for problem in problems]),
     }

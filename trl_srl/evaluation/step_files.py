@@ -66,6 +66,7 @@ def evaluate_step_rows(
             "seed": seed,
             "backend": backend.name,
             "batch_size": backend.batch_size,
+            "dtype": backend.dtype,
         },
         "num_rows": len(step_rows),
         "rows": digest([[row["prompt"], row["expert_action"]] for row in step_rows]),
