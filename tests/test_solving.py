@@ -112,7 +112,7 @@ def test_another_evaluation_is_not_mixed_in(tmp_path):
     with pytest.raises(ValueError, match="another num_problems, problems"):
         evaluate_solutions(Arithmetic(), PROBLEMS[1:], EVERY_OTHER, output_dir=tmp_path)
     evaluate_solutions(Arithmetic(), PROBLEMS, EVERY_OTHER, output_dir=tmp_path)
-    with pytest.raises(ValueError, match="results of an evaluation with another model"):
+    with pytest.raises(ValueError, match="results of an evaluation that differs in model"):
         evaluate_solutions(Arithmetic(), PROBLEMS, EVERY_OTHER, output_dir=tmp_path, model="other")
 
 

@@ -41,8 +41,8 @@ class Journal:
         changed = sorted(name for name in {*found, *identity} if found.get(name) != identity.get(name))
         if changed:
             raise ValueError(
-                f"{self.path.parent} holds an unfinished evaluation that differs in {', '.join(changed)}. Choose another "
-                f"output folder, or delete {self.path} to begin anew."
+                f"{self.path.parent} holds an unfinished evaluation that differs in {', '.join(changed)}. Choose "
+                f"another output folder, or delete {self.path} to begin anew."
             )
 
     def _write(self, value: Any) -> None:
