@@ -109,7 +109,7 @@ def test_another_evaluation_is_not_mixed_in(tmp_path):
         evaluate_solutions(Arithmetic(fail_at=3), PROBLEMS, EVERY_OTHER, output_dir=tmp_path)
     with pytest.raises(ValueError, match="unfinished evaluation that differs in settings"):
         evaluate_solutions(Arithmetic(), PROBLEMS, output_dir=tmp_path)
-    with pytest.raises(ValueError, match="another num_problems, problems"):
+    with pytest.raises(ValueError, match="differs in num_problems, problems"):
         evaluate_solutions(Arithmetic(), PROBLEMS[1:], EVERY_OTHER, output_dir=tmp_path)
     evaluate_solutions(Arithmetic(), PROBLEMS, EVERY_OTHER, output_dir=tmp_path)
     with pytest.raises(ValueError, match="results of an evaluation that differs in model"):
@@ -122,7 +122,7 @@ def test_a_model_trained_again_under_its_name_is_another(tmp_path):
     weights.write_bytes(b"1")
     evaluate_solutions(Arithmetic(), PROBLEMS, output_dir=tmp_path / "out", model=str(tmp_path / "model"))
     os.utime(weights, (1, 1))
-    with pytest.raises(ValueError, match="another weights"):
+    with pytest.raises(ValueError, match="differs in weights"):
         evaluate_solutions(Arithmetic(), PROBLEMS, output_dir=tmp_path / "out", model=str(tmp_path / "model"))
 
 
