@@ -10,7 +10,6 @@ from datasets import Dataset, IterableDataset
 
 from trl_srl import ADAPTERS, adapt, format_trajectories, load_rows, step_similarity_reward
 from trl_srl.adapters import fitting_adapters
-from trl_srl.adapters.solutions import boxed_answer
 from trl_srl.prompts import gold_completion
 
 
@@ -420,20 +419,6 @@ def test_a_stream_that_begins_with_dropped_rows_keeps_its_columns(load):
     formatted, summary = format_trajectories(adapt(stream, "swe_gym"))
     assert [row["action_format"] for row in formatted] == ["tool_call"] * 3
     assert summary.dropped == {"unresolved": 200}
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (r"\boxed{3}, no, \boxed{\frac{1}{\sqrt{2}}}!", r"\frac{1}{\sqrt{2}}"),
-        (r"\boxed{ 3 }", "3"),
-        (r"\boxed{3", None),
-        ("3}", None),
-        ("", None),
-    ],
-)
-def test_boxed_answer(text, answer):
-    assert boxed_answer(text) == answer
 
 
 def test_gsm_symbolic_and_champ_as_they_install():
