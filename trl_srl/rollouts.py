@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .actions import comparable
-from .prompts import parse_completion
+from .prompts import Completion, parse_completion
 
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def rollout_row(rollout: ScoredRollout, *, step: int, split: str, think_prefille
         expert_action = comparable(expert_action.strip(), row.get("action_format"))
         parsed = parse_completion(rollout.text, think_prefilled)
         if parsed is not None:
-            parsed = parsed._replace(action=comparable(parsed.action, row.get("action_format")))
+            parsed = Completion(parsed.monologue, comparable(parsed.action, row.get("action_format")))
             verdict = "exact" if parsed.action == expert_action else "well_formed"
         verdict = verdict or "bad_format"
     return {
