@@ -403,7 +403,7 @@ def test_resolved(resolved, reason, load):
     assert adapt(Dataset.from_list([row]), "swe_gym")["drop_reason"][:] == [reason]
 
 
-@pytest.mark.parametrize("name", [name for name in ADAPTERS if name not in ("gsm_symbolic", "champ")])
+@pytest.mark.parametrize("name", ADAPTERS)
 def test_rows_of_nothing_but_gaps_are_dropped_and_counted(name, load):
     """🤗 Datasets fills gaps with None."""
     full = load(name)
@@ -411,6 +411,16 @@ def test_rows_of_nothing_but_gaps_are_dropped_and_counted(name, load):
     gap = full.select([0]).map(lambda row: {column: None}, features=full.features)
     reasons = set(adapt(gap, name)["drop_reason"])
     assert reasons <= {"no_solution", "wrong_answer", "unfinished", "unreadable_messages"} and "" not in reasons
+
+
+def test_a_solution_that_stops_before_its_answer_is_unfinished():
+    row = {"question": "Two and two?", "answer": "Two and two are 4."}
+    assert adapt(Dataset.from_list([row]), "gsm8k")["drop_reason"][:] == ["unfinished"]
+
+
+def test_info_that_is_no_mapping_says_nothing(load):
+    row = load("mini_swe_agent")[0] | {"info": "[1]"}
+    assert adapt(Dataset.from_list([row]), "mini_swe_agent")["drop_reason"][:] == [""]
 
 
 def test_a_stream_that_begins_with_dropped_rows_keeps_its_columns(load):

@@ -1,6 +1,6 @@
 r"""Agents' chats: SWE-smith, SWE-agent, OpenHands and SWE-Gym, mini-SWE-agent, and chat messages in general."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ def read_trajectory_column(row: Row) -> tuple[Any, str]:
 def read_mini_swe_agent(row: Row) -> tuple[Any, str]:
     """`messages`. Runs that ended otherwise than `Submitted`, as `info` says in a .traj.json file, are dropped."""
     info = load_json(row["info"]) if isinstance(row.get("info"), str) else row.get("info")
-    status = (info or {}).get("exit_status") or row.get("exit_status")
+    status = (info.get("exit_status") if isinstance(info, Mapping) else None) or row.get("exit_status")
     unfinished = "" if status in (None, "Submitted") else "unfinished"
     return row["messages"], unfinished or _unresolved(row.get("resolved"))
 
