@@ -92,7 +92,7 @@ class PackedRollouts:
             "monologue": self._text(row["monologue"]),
             "action": action,
             "expert_action": expert,
-            # Of a well-formed completion monologue and action are all there is.
+            # Of a well-formed completion monologue and action are all there is, but for an agent's prose.
             "completion": self._text(row["completion"]) if action is None else None,
             "blocks": self._matching(action, expert),
         }
