@@ -375,11 +375,12 @@ def test_unknown_columns_say_what_was_found_and_what_would_fit(load):
         adapt(load("gsm8k"), "s1k")
     assert str(error.value).startswith(
         "The adapter 's1k' needs the columns ['question', 'deepseek_attempt'], but ['deepseek_attempt'] are missing. "
-        "Found: ['answer', 'question']. These adapters would fit: gsm8k."
+        "Found: ['answer', 'question']. These adapters would fit: gsm8k (GSM8K, the "
+        "configurations `main` and `socratic`)."
     )
     with pytest.raises(ValueError, match=r"Found: \['text'\]\. No adapter fits\."):
         adapt(Dataset.from_list([{"text": "x"}]), "gsm8k")
-    with pytest.raises(ValueError, match=r"There is no adapter 'gsm'; write one of s1k, .* would fit: gsm8k\."):
+    with pytest.raises(ValueError, match=r"There is no adapter 'gsm'; write one of s1k, .* would fit: gsm8k \("):
         adapt(load("gsm8k"), "gsm")
     with pytest.raises(ValueError, match="The dataset is empty"):
         adapt(Dataset.from_dict({"question": [], "answer": []}), "gsm8k")

@@ -71,8 +71,8 @@ def convert_agent(
     return {**trajectory._asdict(), "drop_reason": drop_reason}
 
 
-def _adapter(name: str, description: str, column: str, read: Read, *sources: str) -> Adapter:
-    return Adapter(name, description, (column,), partial(convert_agent, read), kind="agent", sources=sources)
+def _adapter(name: str, description: str, column: str, read: Read) -> Adapter:
+    return Adapter(name, description, (column,), partial(convert_agent, read), kind="agent")
 
 
 ADAPTERS = (
@@ -81,37 +81,30 @@ ADAPTERS = (
         "SWE-smith's trajectories, the paper's agent data: the splits xml, tool and ticks",
         "messages",
         read_messages_column,
-        "SWE-bench/SWE-smith-trajectories",
     ),
     _adapter(
         "openhands",
         "OpenHands' trajectories in `trajectory`",
         "trajectory",
         read_trajectory_column,
-        "nebius/SWE-rebench-openhands-trajectories",
-        "nvidia/SWE-Hero-openhands-trajectories",
     ),
     _adapter(
         "swe_gym",
         "OpenHands' trajectories in `messages`",
         "messages",
         read_messages_column,
-        "SWE-Gym/OpenHands-Sampled-Trajectories",
-        "nvidia/Open-SWE-Traces",
     ),
     _adapter(
         "swe_agent",
         "SWE-agent's older trajectories: `role` and `text`, commands in fenced blocks",
         "trajectory",
         read_trajectory_column,
-        "nebius/SWE-agent-trajectories",
     ),
     _adapter(
         "mini_swe_agent",
         "mini-SWE-agent: one fenced command a turn, or tool calls; data sets and .traj.json files",
         "messages",
         read_mini_swe_agent,
-        "Kwai-Klear/SWE-smith-mini_swe_agent_plus-trajectories-66k",
     ),
     _adapter(
         "messages",

@@ -52,7 +52,6 @@ ADAPTERS = (
         "GSM8K, the configurations `main` and `socratic`",
         ("question", "answer"),
         convert_gsm8k,
-        sources=("openai/gsm8k",),
     ),
     Adapter(
         "gsm_symbolic",

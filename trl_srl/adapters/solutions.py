@@ -58,20 +58,17 @@ ADAPTERS = (
         "DeepSeek-R1's solutions of s1K-1.1, the paper's mathematical data",
         ("question", "deepseek_attempt"),
         convert_s1k,
-        sources=("simplescaling/s1K-1.1",),
     ),
     Adapter(
         "openr1_math",
         "verified solutions of OpenR1-Math-220k",
         ("problem", "generations", "correctness_math_verify"),
         convert_openr1_math,
-        sources=("open-r1/OpenR1-Math-220k", "open-r1/OpenR1-Math-Raw"),
     ),
     Adapter(
         "numina_math",
         "solutions of NuminaMath, or any `problem` and `solution`",
         ("problem", "solution"),
         convert_numina_math,
-        sources=("AI-MO/NuminaMath-1.5", "AI-MO/NuminaMath-CoT", "open-r1/OpenR1-Math-220k"),
     ),
 )
