@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
 def make_example(problem: str, text: str) -> Example:
     """An example, shortened to a line each."""
-    return Example(_shorten(problem), _shorten(text))
+    return Example(shorten(problem), shorten(text))
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Inspection:
             self.answers += 1
             if not has_answer(last, rows[0]["answer"]):
                 self.answers_elsewhere += 1
-                example = make_example(problem, f"answer {_shorten(rows[0]['answer'], 60)}, last step: {last}")
+                example = make_example(problem, f"answer {shorten(rows[0]['answer'], 60)}, last step: {last}")
                 self.elsewhere = [*self.elsewhere, example][:EXAMPLES]
 
     def add_dropped(self, reason: str, examples: Sequence[Example]) -> None:
@@ -160,7 +160,7 @@ def _step_text(step: Any) -> str:
             return str(step or "")
 
 
-def _shorten(text: str, limit: int = 160) -> str:
+def shorten(text: str, limit: int = 160) -> str:
     """One line, its middle left out."""
     if len(text) > 8 * limit:
         text = text[: 4 * limit] + text[-4 * limit :]
