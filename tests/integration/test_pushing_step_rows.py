@@ -21,9 +21,9 @@ def test_the_folder_is_pushed_instead_of_the_splits_that_were_there(tmp_path):
         "HF_HUB_DISABLE_XET": "1",  # its protocol is not spoken here
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    command = [sys.executable, "-c", "from trl_srl.cli import main; main()", "prepare", "solutions.jsonl", "-o", "rows"]
+    command = [sys.executable, "-c", "from trl_srl.cli import main; main()"]
     done = subprocess.run(
-        [*command, "--push_to_hub", "me/rows", "--private"],
+        [*command, "prepare", "solutions.jsonl", "-o", "rows", "--push_to_hub", "me/rows", "--private"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

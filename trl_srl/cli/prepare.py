@@ -81,7 +81,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument(
         "--format", default="parquet", choices=["parquet", "jsonl"], help="of the files (default: parquet)"
     )
-    parser.add_argument("--push_to_hub", metavar="ID", help="data set on the Hub to which the folder is pushed as well")
+    parser.add_argument("--push_to_hub", metavar="ID", help="data set on the Hub to push the folder to as well")
     parser.add_argument("--private", action="store_true", help="make that data set private if it is new")
     parser.add_argument(
         "--inspect",
