@@ -76,6 +76,11 @@ def problem_and_steps(row: Mapping[str, Any]) -> tuple[Any, Any]:
     return problem, row["steps"] if row.get("steps") is not None else row.get("completions")
 
 
+def are_right(steps: Sequence[Any], labels: Sequence[Any] | None) -> bool:
+    """Whether each of the steps is labelled as right, or there are no labels at all."""
+    return labels is None or (len(labels) == len(steps) and all(labels))
+
+
 def _expand_solution(
     problem: Any, raw_steps: Sequence[Any], labels: Sequence[Any] | None, blank: dict[str, Any], options: Options
 ) -> Iterator[dict[str, Any]]:
@@ -85,7 +90,7 @@ def _expand_solution(
         raise TypeError(f"{error} (in the trajectory of the problem {str(problem)[:80]!r})") from error
     num_targets = len(steps) if options.include_last_step else len(steps) - 1
     reason = ""
-    if labels is not None and not (len(labels) == len(steps) and all(labels)):
+    if not are_right(steps, labels):
         reason = "wrong_label"
     elif num_targets < 1:
         reason = "too_few_steps"

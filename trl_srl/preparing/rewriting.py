@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..answers import final_answer, has_answer
-from ..expansion import problem_and_steps
+from ..expansion import are_right, problem_and_steps
 from ..near_duplicates import problem_text
 from ..prompts import THINK_CLOSE, Message
 from ..trajectories import Step, build_step, split_steps
@@ -177,7 +177,8 @@ class Rewriter:
                 raise ValueError("An agent's actions are not rewritten: they are steps already. Leave rewriting out.")
             solution = "\n\n".join(build_step(step).text for step in steps or [])
             text = problem if isinstance(problem, str) else problem_text(problem or ())
-            if row["drop_reason"] or not text.strip() or not solution.strip():
+            usable = not row["drop_reason"] and are_right(steps or [], row.get("labels"))
+            if not usable or not text.strip() or not solution.strip():
                 continue  # formatting says why
             request = build_rewrite_request(text, solution)
             key = self.key(request)
@@ -197,6 +198,8 @@ class Rewriter:
                 steps, reason = check_rewritten(reply, solution, None if answer is None else str(answer))
             # Of what is dropped, the reply is kept to be looked at.
             row |= {"steps": [*steps] or [Step("", str(reply))], "drop_reason": reason}
+            if "labels" in row:
+                row["labels"] = None  # they were those of other steps
         for row in rewritten:  # also those that were not asked for: all rows of a column have one type
             steps = row.get("steps") or row.get("completions") or []
             cut = [step if isinstance(step, Step) else build_step(step) for step in steps]
