@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trl_srl import split_steps
+from trl_srl.evaluation.results import processor_name
 from trl_srl.trajectories import STYLES
 
 
@@ -174,13 +175,9 @@ def measure_splitting(count: int = 10_000, length: int = 4000) -> None:
 
 def machine() -> str:
     """What a table was measured on, and how many other processes wanted its cores."""
-    cpu = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     packages = ", ".join(f"{name} {version(name)}" for name in ("datasets", "pyarrow"))
     cores = f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
-    return f"{cpu}, {cores}, Python {platform.python_version()}, {packages}"
+    return f"{processor_name()}, {cores}, Python {platform.python_version()}, {packages}"
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from time import process_time
 
 from trl_srl import similarity
+from trl_srl.evaluation.results import processor_name
 from trl_srl.similarity import step_similarities, step_similarity
 
 
@@ -289,11 +290,7 @@ def difflib_lines(steps: list[str]) -> None:
 
 
 def machine() -> str:
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
-    return f"{model}, Python {platform.python_version()}, difflib-fast {version('difflib-fast')}"
+    return f"{processor_name()}, Python {platform.python_version()}, difflib-fast {version('difflib-fast')}"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from trl_srl.evaluation.results import processor_name
+
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -55,12 +57,8 @@ def make_model(hidden_size: int = 32, layers: int = 2, heads: int = 2) -> Qwen2F
 
 def machine() -> str:
     """What a table was measured on."""
-    cpu = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl"))
     return (
-        f"{cpu}, {len(os.sched_getaffinity(0))} cores ({torch.get_num_threads()} used), "
+        f"{processor_name()}, {len(os.sched_getaffinity(0))} cores ({torch.get_num_threads()} used), "
         f"Python {platform.python_version()}, {packages}"
     )

@@ -160,6 +160,7 @@ def test_the_format_of_most_turns():
         ({"function": {"name": "f", "arguments": '{"a": 1}'}, "id": "1"}, Call("f", {"a": 1})),
         ({"name": "f", "arguments": {"a": None}}, Call("f", {"a": None})),
         ({"name": "f", "arguments": None}, Call("f", {})),
+        ({"name": "f", "parameters": {"a": 1}}, Call("f", {"a": 1})),
         ({"name": "f", "arguments": "{"}, None),
         ({"name": None, "arguments": {}}, None),
         ("f", None),

@@ -10,7 +10,6 @@ from datasets import Dataset, IterableDataset
 
 from trl_srl import ADAPTERS, adapt, format_trajectories, load_rows, step_similarity_reward
 from trl_srl.adapters import fitting_adapters
-from trl_srl.adapters.solutions import boxed_answer
 from trl_srl.prompts import gold_completion
 
 
@@ -376,11 +375,12 @@ def test_unknown_columns_say_what_was_found_and_what_would_fit(load):
         adapt(load("gsm8k"), "s1k")
     assert str(error.value).startswith(
         "The adapter 's1k' needs the columns ['question', 'deepseek_attempt'], but ['deepseek_attempt'] are missing. "
-        "Found: ['answer', 'question']. These adapters would fit: gsm8k."
+        "Found: ['answer', 'question']. These adapters would fit: gsm8k (GSM8K, the "
+        "configurations `main` and `socratic`)."
     )
     with pytest.raises(ValueError, match=r"Found: \['text'\]\. No adapter fits\."):
         adapt(Dataset.from_list([{"text": "x"}]), "gsm8k")
-    with pytest.raises(ValueError, match=r"There is no adapter 'gsm'; write one of s1k, .* would fit: gsm8k\."):
+    with pytest.raises(ValueError, match=r"There is no adapter 'gsm'; write one of s1k, .* would fit: gsm8k \("):
         adapt(load("gsm8k"), "gsm")
     with pytest.raises(ValueError, match="The dataset is empty"):
         adapt(Dataset.from_dict({"question": [], "answer": []}), "gsm8k")
@@ -404,7 +404,7 @@ def test_resolved(resolved, reason, load):
     assert adapt(Dataset.from_list([row]), "swe_gym")["drop_reason"][:] == [reason]
 
 
-@pytest.mark.parametrize("name", [name for name in ADAPTERS if name not in ("gsm_symbolic", "champ")])
+@pytest.mark.parametrize("name", ADAPTERS)
 def test_rows_of_nothing_but_gaps_are_dropped_and_counted(name, load):
     """🤗 Datasets fills gaps with None."""
     full = load(name)
@@ -414,26 +414,22 @@ def test_rows_of_nothing_but_gaps_are_dropped_and_counted(name, load):
     assert reasons <= {"no_solution", "wrong_answer", "unfinished", "unreadable_messages"} and "" not in reasons
 
 
+def test_a_solution_that_stops_before_its_answer_is_unfinished():
+    row = {"question": "Two and two?", "answer": "Two and two are 4."}
+    assert adapt(Dataset.from_list([row]), "gsm8k")["drop_reason"][:] == ["unfinished"]
+
+
+def test_info_that_is_no_mapping_says_nothing(load):
+    row = load("mini_swe_agent")[0] | {"info": "[1]"}
+    assert adapt(Dataset.from_list([row]), "mini_swe_agent")["drop_reason"][:] == [""]
+
+
 def test_a_stream_that_begins_with_dropped_rows_keeps_its_columns(load):
     rows = load("swe_gym").to_list()
     stream = IterableDataset.from_generator(lambda: iter([rows[1]] * 200 + rows[:1]))
     formatted, summary = format_trajectories(adapt(stream, "swe_gym"))
     assert [row["action_format"] for row in formatted] == ["tool_call"] * 3
     assert summary.dropped == {"unresolved": 200}
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (r"\boxed{3}, no, \boxed{\frac{1}{\sqrt{2}}}!", r"\frac{1}{\sqrt{2}}"),
-        (r"\boxed{ 3 }", "3"),
-        (r"\boxed{3", None),
-        ("3}", None),
-        ("", None),
-    ],
-)
-def test_boxed_answer(text, answer):
-    assert boxed_answer(text) == answer
 
 
 def test_gsm_symbolic_and_champ_as_they_install():

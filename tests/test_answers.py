@@ -2,7 +2,7 @@
 
 import pytest
 
-from trl_srl.answers import final_answer, has_answer
+from trl_srl.answers import boxed_answer, final_answer, has_answer
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_final_answer(text, answer):
         ("The end.", "", True),
         ("The end.", " $ ", True),
         ("MONDAY", "Monday", True),
+        ("1,111,2345", "1111", True),  # no group of three, so the number ended before it
     ],
 )
 def test_has_answer(text, answer, there):
@@ -55,3 +56,17 @@ def test_has_answer(text, answer, there):
 def test_a_number_too_long_for_a_decimal_is_no_error():
     assert not has_answer("9" * 5000, "8" * 5000)
     assert has_answer("9" * 5000, "9" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"\boxed{3}, no, \boxed{\frac{1}{\sqrt{2}}}!", r"\frac{1}{\sqrt{2}}"),
+        (r"\boxed{ 3 }", "3"),
+        (r"\boxed{3", None),
+        ("3}", None),
+        ("", None),
+    ],
+)
+def test_boxed_answer(text, answer):
+    assert boxed_answer(text) == answer

@@ -168,6 +168,7 @@ def test_pairs_are_left_out_oldest_first_and_never_the_task(limit, shown, trimme
         (agent("echo '<think>'", "b", "cat </think>"), "think_tag_in_step", 2),
         (agent("a", "b"), "duplicate", 2),
         (agent("a") | {"action_format": "command", "steps": [{"action": " ", "observation": ""}]}, "empty_step", 1),
+        (agent("a") | {"steps": [*agent("a")["steps"], None]}, "empty_step", 1),
         (agent("a\n```\n```bash\nb"), "no_action", 1),  # two commands in one turn
     ],
 )
@@ -192,6 +193,12 @@ def test_one_unreadable_action_drops_its_row_alone():
     assert rows["step_index"][:] == [0, 2]
     assert rows[1]["prompt"][4] == {"role": "assistant", "content": "I only talk."}
     assert summary.dropped == {"no_action_in_step": 1}
+
+
+def test_actions_after_many_rows_without_steps_keep_their_format():
+    rows, summary = format_trajectories(dataset(*[{"prompt": None, "steps": []}] * 120, agent("a")))
+    assert rows["action_format"][:] == ["command"]
+    assert summary.dropped == {"empty_problem": 120}
 
 
 def test_gold_scores_one():

@@ -188,6 +188,8 @@ def test_problem_id_depends_on_the_problem_alone():
         ({"problem": "P", "steps": ["a", "", "c"]}, "empty_step", 1),
         ({"problem": "P", "steps": ["a", "b", " \n"]}, "empty_step", 1),
         ({"problem": "P", "steps": ["a", "b"], "labels": [True, False]}, "wrong_label", 1),
+        ({"problem": "P", "steps": ["a", "b"], "labels": [True]}, "wrong_label", 1),
+        ({"problem": "P", "steps": ["a", "b"], "labels": []}, "wrong_label", 1),
         ({"problem": "P", "steps": ["<think>a</think>", "b</think>", "c"]}, "think_tag_in_step", 2),
         (GOOD, "duplicate", 2),
     ],
@@ -371,6 +373,18 @@ def test_step_that_is_no_text_names_the_problem(steps):
 def test_solution_in_one_text_is_no_list_of_steps(column):
     with pytest.raises((TypeError, ValueError), match=r"split_solutions|--solution_column"):
         format_trajectories(dataset({"prompt": "P", column: "abc"}))
+
+
+def test_steps_in_columns_are_a_clear_error():
+    """As old versions of 🤗 Datasets stored a sequence of mappings."""
+    with pytest.raises(TypeError, match="problem 'P' are of type dict, not a list of steps"):
+        format_trajectories(dataset({"problem": "P", "steps": {"title": ["a"], "body": ["b"]}}))
+
+
+@pytest.mark.parametrize(("reason", "shown"), [("\x1b[2J", r"'\x1b[2J'"), (True, "True"), (7, "7")])
+def test_a_reason_of_the_datas_own_is_a_printable_text(reason, shown):
+    _, summary = format_trajectories(dataset({"drop_reason": None} | GOOD, GOOD | {"drop_reason": reason}))
+    assert str(summary) == f"2 step rows from 1 problems\ndropped 1 rows [{shown}]"
 
 
 @pytest.mark.parametrize("problem", [3, ["What", "is", "it?"]], ids=str)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from trl_srl.answers import final_answer, has_answer
+from trl_srl.answers import final_answer, find_final_answer, has_answer
 from trl_srl.expansion import Options, expand_trajectory
 from trl_srl.near_duplicates import normalize_problem
 from trl_srl.preparing.inspecting import Inspection
@@ -36,7 +36,7 @@ BRICKS = [
         "\\begin{a}",
     ),
     *("\\boxed{", "\\boxed{1}", "{", "1,111", "-1", "Step 1:\n", " ", "\n", "a\u0301\u0323", "\u0301\u0323", "\x1b"),
-    *("<tool_call>", "<function="),
+    *("<tool_call>", "<function=", "answer: \n", "####\n", ",111"),
 ]
 
 
@@ -45,6 +45,7 @@ def read_everything(text):
     parse_completion(gold_completion(text))
     normalize_problem(text)
     final_answer(text)
+    find_final_answer(text)
     has_answer(text, text[:50])
     has_answer(text, "72")
     check_rewritten(text, text, None)

@@ -61,7 +61,7 @@ def test_everything_there_is_to_say():
         "  4,000 step rows of a trajectory that was seen before [duplicate]",
         "    2 + 2",
         "      > 4",
-        "  3 trajectories with a step labelled as wrong [wrong_label]",
+        "  3 trajectories with a step labelled as wrong, or not labelled [wrong_label]",
         "",
         "Repetitions:",
         "  10 different problems; 1 of them differ from another",

@@ -66,6 +66,19 @@ def test_folder_of_parquet_files_is_one_split(tmp_path):
     assert load_rows(str(folder)).to_list() == ROWS + ROWS
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_empty_file_is_a_clear_error(tmp_path, streaming):
+    (tmp_path / "rows.jsonl").touch()
+    with pytest.raises(ValueError, match=r"Cannot read .*rows\.jsonl: there is nothing in it"):
+        load_rows(str(tmp_path / "rows.jsonl"), streaming=streaming)
+
+
+def test_a_broken_file_is_a_clear_error(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"problem": 1\n')
+    with pytest.raises(ValueError, match=r"Cannot read .*rows\.jsonl: JSON parse error"):
+        load_rows(str(tmp_path / "rows.jsonl"))
+
+
 @pytest.mark.parametrize("name", ["data.txt", "data.xlsx", "data"])
 def test_wrong_suffix_names_the_right_ones(tmp_path, name):
     (tmp_path / name).write_text("P")

@@ -293,12 +293,13 @@ def die(messages):
 def test_changed_settings_begin_anew_and_say_so(tmp_path, small_parts):
     told = []
     with pytest.raises(Stop):
-        prepare_step_rows(stopping_after(100), tmp_path / "out", identity={"files": ["a"]})
+        prepare_step_rows(stopping_after(100), tmp_path / "out", identity={"files": ["a", "c" * 999]})
     recipe = Recipe(style=re.compile("^x"), options=Options(title_hint=True))
     prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", recipe, identity={"files": ["b"]}, tell=told.append)
     (message,) = told
+    files = '["a", "' + "c" * 73 + " … " + "c" * 78 + '"]'
     assert message == (
-        'Starting anew, because unfinished work was begun otherwise: files was ["a"] and is ["b"]; '
+        f'Starting anew, because unfinished work was begun otherwise: files was {files} and is ["b"]; '
         'style was "auto" and is "/^x/"; title_hint was false and is true.'
     )
     expected = format_trajectories(Dataset.from_list(DATA), title_hint=True)[0].to_list()

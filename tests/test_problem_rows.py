@@ -61,6 +61,11 @@ def test_what_is_dropped_is_counted():
     assert "dropped 1 problems whose answer math-verify cannot read" in str(summary)
 
 
+def test_a_message_without_a_text_is_an_empty_problem():
+    _, summary = make_problem_rows(Dataset.from_list([{"prompt": solve(q), "answer": "2"} for q in ("1+1", None)]))
+    assert (summary.rows, dict(summary.dropped)) == (1, {"empty_problem": 1})
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -155,6 +155,16 @@ def test_chat_problems_and_stepwise_columns(tmp_path):
     assert step_rows["expert_action"][:] == ["**Halve**: 48 / 2 = 24."]
 
 
+def test_labels_are_those_of_the_steps_before(tmp_path):
+    row = {"prompt": "clips", "completions": ["Half of 48 is 24.", "Together 72."]}
+    rows = Dataset.from_list([row | {"labels": [True, True]}, row | {"labels": [True, False]}, row | {"labels": []}])
+    scribe = rewriter(tmp_path, {"clips": GOOD + "\n3. **State** 72."})
+    step_rows, summary = format_trajectories(scribe.rewrite(rows))
+    assert step_rows["expert_action"][0] == "**Halve**: 48 / 2 = 24."
+    assert (len(scribe.model.asked), len(step_rows)) == (1, 2)
+    assert summary.dropped == {"wrong_label": 2}
+
+
 def test_cache_of_several_connections(tmp_path):
     one, other = (ReplyCache(tmp_path / "deep" / "x.sqlite") for _ in range(2))
     one.save("k", "é\n")

@@ -67,6 +67,15 @@ def test_verdicts(text, truncated, prefilled, verdict, action):
     assert row["monologue"] == (None if action is None else "m")
 
 
+def test_an_agents_action_stands_there_as_the_reward_compares_it():
+    expert = '<tool_call>\n{"arguments":{"all":true,"path":"/"},"name":"ls"}\n</tool_call>'
+    text = '<think>m</think>I look.\n<tool_call>{"name": "ls", "arguments": {"path": "/", "all": true}}</tool_call>'
+    row = make_row(text, ROW | {"expert_action": expert, "action_format": "tool_call"}, similarity=1.0)
+    assert (row["action"], row["expert_action"], row["verdict"]) == (expert, expert, "exact")
+    unread = make_row("<think>m</think>I look.", ROW | {"expert_action": expert, "action_format": "tool_call"})
+    assert (unread["action"], unread["verdict"]) == ("I look.", "well_formed")
+
+
 def test_a_row_without_an_expert_has_nulls():
     row = make_row(row={"prompt": "2+2", "solution": "4"}, similarity=None, reward=float("nan"))
     assert row["prompt"] == [{"role": "user", "content": "2+2"}]

@@ -38,7 +38,7 @@ def test_summary_text_with_everything():
         "1,200 step rows from 1 problems\n"
         "1,000 of them leave out earlier steps to fit the length limit\n"
         "dropped 4,000 step rows of a trajectory that was seen before [duplicate]\n"
-        "dropped 3 trajectories with a step labelled as wrong [wrong_label]"
+        "dropped 3 trajectories with a step labelled as wrong, or not labelled [wrong_label]"
     )
 
 
@@ -268,6 +268,15 @@ def test_near_duplicates_in_a_stream_are_on_one_side():
     }
     assert not texts["train"] & texts["validation"]
     assert len(texts["train"]) + len(texts["validation"]) == 50
+
+
+def test_a_task_that_begins_like_our_prompts_is_on_one_side_of_a_stream():
+    run = {"action": "```bash\nls\n```", "observation": "a.py"}
+    tasks = [{"prompt": [{"role": "user", "content": f"Problem:\nmend {i}"}], "steps": [run] * 4} for i in range(40)]
+    split = split_by_problem(format_trajectories(dataset(*tasks).to_iterable_dataset())[0], 0.5)
+    sides = {side: {row["problem_id"] for row in rows} for side, rows in split.items()}
+    assert not sides["train"] & sides["validation"]
+    assert len(sides["train"]) + len(sides["validation"]) == 40
 
 
 @pytest.mark.parametrize("size", [3, 0.0, 1.0, 2.5])

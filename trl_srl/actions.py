@@ -105,14 +105,14 @@ def shell_of(action: str) -> str:
 
 def as_call(value: Any) -> Call | None:
     """
-    A call as chat data hold it: `name` and `arguments` (a mapping, or JSON of one), perhaps inside `function`. `None`
-    if it is malformed.
+    A call as chat data hold it: `name` and `arguments` (a mapping, or JSON of one; Llama's `parameters` are the same),
+    perhaps inside `function`. `None` if it is malformed.
     """
     if isinstance(value, Mapping) and isinstance(value.get("function"), Mapping):
         value = value["function"]
     if not isinstance(value, Mapping):
         return None
-    name, arguments = value.get("name"), value.get("arguments")
+    name, arguments = value.get("name"), value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
         arguments = load_json(arguments) if arguments.strip() else {}
     elif arguments is None:

@@ -11,7 +11,7 @@ from .prompts import THINK_CLOSE, THINK_OPEN
 
 
 # A sign counts unless something stands before it: "x-3" and "5-3" hold 3, "= -3" holds -3.
-_NUMBER = re.compile(r"(?:(?<![\w)\]}.])[-\u2212])?(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?")
+_NUMBER = re.compile(r"(?:(?<![\w)\]}.])[-\u2212])?(?:[0-9]{1,3}(?:,[0-9]{3}(?![0-9]))++|[0-9]++)(?:\.[0-9]++)?")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"(?<!\\)[{}]")
 _STATED = re.compile(r"\banswer(?:\s+is[ \t]*:?|[ \t]*:)", re.IGNORECASE)
@@ -33,8 +33,18 @@ def _numbers(text: str) -> set[Decimal]:
     return numbers
 
 
-def _boxed(text: str) -> str | None:
-    """Content of the last box whose braces close; one pass, since a broken model may open thousands."""
+def boxed_answer(text: str) -> str | None:
+    r"""
+    What stands in the last `\boxed{…}` of a text whose braces close, or `None`.
+
+    ```python
+    >>> from trl_srl.answers import boxed_answer
+    >>> boxed_answer(r"So $x = \boxed{\frac{1}{2}}$.")
+    '\\frac{1}{2}'
+
+    ```
+    """
+    # One pass, since a broken model may open thousands.
     boxes = {match.end() for match in _BOXED.finditer(text)}
     open_braces: list[int] = []
     last, content = -1, ""
@@ -63,7 +73,7 @@ def final_answer(text: str) -> str:
 
     ```
     """
-    boxed = _boxed(text)
+    boxed = boxed_answer(text)
     if boxed is not None:
         return boxed
     numbers = _NUMBER.findall(text)
@@ -138,12 +148,13 @@ def find_final_answer(text: str) -> str | None:
     """
     _, closed, after = text.rpartition(THINK_CLOSE)
     text = after if closed else text.partition(THINK_OPEN)[0]
-    boxed = _boxed(text)
+    boxed = boxed_answer(text)
     if boxed is not None:
         return boxed
     for pattern in (_GSM8K, _STATED):
         for match in reversed(list(pattern.finditer(text))):
-            line = text[match.end() :].partition("\n")[0]
+            end = text.find("\n", match.end())
+            line = text[match.end() : end if end >= 0 else len(text)]
             answer = _END_OF_STATEMENT.split(line, maxsplit=1)[0].strip(" \t\r*_:")
             if answer:
                 return answer

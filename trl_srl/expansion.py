@@ -39,9 +39,8 @@ def expand_trajectory(row: Mapping[str, Any], options: Options) -> Iterator[dict
     Raises:
         `TypeError`: when the steps are no list of steps.
     """
-    problem: Any = row["problem"] if row.get("problem") is not None else row.get("prompt")
-    steps: Any = row["steps"] if row.get("steps") is not None else row.get("completions")
-    answer = row.get("answer")
+    problem, steps = problem_and_steps(row)
+    answer, reason = row.get("answer"), str(row.get("drop_reason") or "")
     blank: dict[str, Any] = {
         "prompt": [],
         "expert_action": "",
@@ -56,19 +55,30 @@ def expand_trajectory(row: Mapping[str, Any], options: Options) -> Iterator[dict
         "skipped_turns": row.get("skipped_turns") or 0,
         "cut_observations": row.get("cut_observations") or 0,
     }
-    if row.get("drop_reason"):
-        yield blank | {"drop_reason": row["drop_reason"]}
+    if reason:  # it is printed
+        yield blank | {"drop_reason": reason if reason.isprintable() else ascii(reason)}
     elif _is_blank(problem):
         yield blank | {"drop_reason": "empty_problem"}
-    elif isinstance(steps, str):
+    elif isinstance(steps, str | Mapping):
         raise TypeError(
-            f"The steps of the problem {str(problem)[:80]!r} are one text, not a list of texts. Cut solutions first: "
-            "trl_srl.split_solutions, or `trl-srl prepare --solution_column`."
+            f"The steps of the problem {str(problem)[:80]!r} are of type {type(steps).__name__}, not a list of steps. "
+            "Cut solutions in one text first: trl_srl.split_solutions, or `trl-srl prepare --solution_column`."
         )
     elif steps and isinstance(steps[0], Mapping) and "action" in steps[0]:
         yield from _expand_agent(problem, steps, blank, options)
     else:
         yield from _expand_solution(problem, steps or [], row.get("labels"), blank, options)
+
+
+def problem_and_steps(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The problem and the steps of a trajectory row, each under the one of its two names that is there."""
+    problem = row["problem"] if row.get("problem") is not None else row.get("prompt")
+    return problem, row["steps"] if row.get("steps") is not None else row.get("completions")
+
+
+def are_right(steps: Sequence[Any], labels: Sequence[Any] | None) -> bool:
+    """Whether each of the steps is labelled as right, or there are no labels at all."""
+    return labels is None or (len(labels) == len(steps) and all(labels))
 
 
 def _expand_solution(
@@ -80,7 +90,7 @@ def _expand_solution(
         raise TypeError(f"{error} (in the trajectory of the problem {str(problem)[:80]!r})") from error
     num_targets = len(steps) if options.include_last_step else len(steps) - 1
     reason = ""
-    if labels is not None and not all(labels):
+    if not are_right(steps, labels):
         reason = "wrong_label"
     elif num_targets < 1:
         reason = "too_few_steps"
@@ -110,7 +120,7 @@ def _expand_agent(
     Every action is a target, the last one too, whatever `include_last_step` says: it ends the work (`submit`), and an
     agent has to learn when to do that. The context is the task and the last `history_window` pairs (Appendix A).
     """
-    texts = [step.get("action") or "" for step in raw_steps]
+    texts = ["" if step is None else step.get("action") or "" for step in raw_steps]
     action_format = blank["action_format"] or find_action_format(texts)
     if action_format is None or not all(text.strip() for text in texts):
         yield blank | {"drop_reason": "empty_step" if action_format else "no_action"}

@@ -34,9 +34,9 @@ def _expand_batch(batch: Mapping[str, list[Any]], options: Options) -> dict[str,
     return {name: [row[name] for row in rows] for name in step_row_features()}
 
 
-def _has_actions(dataset: "Dataset | IterableDataset") -> bool:
-    """Whether the steps are an agent's. Rows without steps say nothing; a stream of unknown type is asked for some."""
-    for row in islice(dataset, 100):
+def _has_actions(stream: "IterableDataset") -> bool:
+    """Whether the steps of a stream are an agent's. Rows without steps say nothing, so that some are asked."""
+    for row in islice(stream, 100):
         if row.get("steps"):
             return isinstance(row["steps"][0], Mapping) and "action" in row["steps"][0]
     return False
@@ -149,8 +149,6 @@ def format_trajectories(
     internal = list(INTERNAL)
     if "answer" not in columns:
         internal.append("answer")
-    if "action_format" not in columns and not _has_actions(dataset):
-        internal.append("action_format")
     summary = FormattingSummary()
     # Counted in this process, after the map: counts made inside it would be lost with `num_proc` and with the cache.
     if isinstance(rows, Dataset):
@@ -159,8 +157,12 @@ def format_trajectories(
         counted = (rows[name][:] for name in COUNTED)
         rows = rows.select(kept_places(zip(*counted, strict=True), summary, set()))
         require_rows(rows, dataset, summary)
+        has_actions = any(rows["action_format"][:])
     else:
+        has_actions = _has_actions(dataset)
         rows = rows.filter(summary.count_formatted)
+    if "action_format" not in columns and not has_actions:
+        internal.append("action_format")
     return rows.remove_columns(internal), summary
 
 

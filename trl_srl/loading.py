@@ -35,9 +35,10 @@ def load_rows(source: str, split: str = "train", name: str | None = None, stream
 
     Returns:
         [`~datasets.Dataset`] or [`~datasets.IterableDataset`].
-    """
-    from datasets import load_dataset
 
+    Raises:
+        `ValueError`: when a file is broken, empty or of no known kind; `FileNotFoundError`: when there is none.
+    """
     files, path = _find_files(source), Path(source)
     if files:
         builders = {_BUILDERS.get(file.suffix) for file in files}
@@ -47,7 +48,7 @@ def load_rows(source: str, split: str = "train", name: str | None = None, stream
             found = sorted({file.suffix for file in files})
             raise ValueError(f"Cannot read {source} as one dataset: its files end in {found}. Name one kind.")
         data_files = {split: [glob.escape(str(file)) for file in files]}
-        return load_dataset(builders.pop(), data_files=data_files, split=split, streaming=streaming)
+        return _load(source, builders.pop(), data_files=data_files, split=split, streaming=streaming)
     if (path / UNFINISHED).is_dir() and not (path / "summary.json").exists():
         raise ValueError(
             f"What `trl-srl prepare` wrote to {source} is not whole: it was interrupted. Run the same command again, "
@@ -55,7 +56,17 @@ def load_rows(source: str, split: str = "train", name: str | None = None, stream
         )
     if path.suffix in _BUILDERS or _is_pattern(source):
         raise FileNotFoundError(f"There is no file {source}. Check the path (it is relative to {Path.cwd()}).")
-    return load_dataset(source, name=name, split=split, streaming=streaming)
+    return _load(source, source, name=name, split=split, streaming=streaming)
+
+
+def _load(source: str, *args: Any, **options: Any) -> Any:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        return load_dataset(*args, **options)
+    except (DatasetGenerationError, StopIteration) as error:  # the latter is all that it says of an empty JSON file
+        raise ValueError(f"Cannot read {source}: {error.__cause__ or 'there is nothing in it'}.") from error
 
 
 def _is_pattern(source: str) -> bool:

@@ -66,7 +66,8 @@ def problem_text(prompt: Sequence[Mapping[str, Any]]) -> str:
 
 def is_built_prompt(prompt: Sequence[Mapping[str, Any]]) -> bool:
     """Whether [`build_prompt`] wrote a prompt, so that its problem is the same text in every step's prompt."""
-    return bool(prompt) and str(prompt[-1].get("content") or "").startswith(_BEFORE)
+    content = str(prompt[-1].get("content") or "") if prompt else ""
+    return content.startswith(_BEFORE) and _AFTER in content  # an agent's task may begin with "Problem:", too
 
 
 def problem_key(text: str) -> str:

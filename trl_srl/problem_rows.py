@@ -116,7 +116,7 @@ def make_problem_rows(
         else:
             answer = "" if row[answer_column] is None else str(row[answer_column]).strip()
             gold = answer if not answer or "\\boxed" in answer else f"\\boxed{{{answer}}}"
-        if not (problem if isinstance(problem, str) else problem[-1]["content"]).strip():
+        if not (problem if isinstance(problem, str) else problem[-1]["content"] or "").strip():
             dropped[problem_id] = "empty_problem"
         elif not gold:
             dropped[problem_id] = "no_answer"

@@ -1,8 +1,8 @@
 """Every rollout of a run, in Parquet files that a person or the report can read.
 
-`<output_dir>/rollouts/step-00000010.parquet` holds what one process sampled up to step 10 since its file before; other
-processes write `step-00000010-1.parquet`, …, and an evaluation at that step `step-00000010-eval.parquet`. Nothing is
-gathered: each process writes the rollouts that it trains on, and of the others those that it generated.
+`<output_dir>/_rollouts/step-00000010.parquet` holds what one process sampled up to step 10 since its file before;
+other processes write `step-00000010-1.parquet`, …, and an evaluation at that step `step-00000010-eval.parquet`.
+Nothing is gathered: each process writes the rollouts that it trains on, and of the others those that it generated.
 
 A file appears as a whole or not at all. One is written at each logging step and before each checkpoint, so that a run
 which continues from a checkpoint finds all that came before it; what came after it is removed and made again.
@@ -20,7 +20,8 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .prompts import parse_completion
+from .actions import comparable
+from .prompts import Completion, parse_completion
 
 
 if TYPE_CHECKING:
@@ -88,9 +89,11 @@ def rollout_row(rollout: ScoredRollout, *, step: int, split: str, think_prefille
     expert_action: str | None = row.get("expert_action")
     parsed, verdict = None, "truncated" if rollout.truncated else None
     if expert_action is not None:
-        expert_action = expert_action.strip()
+        # As the reward compares them: an agent's actions in their canonical form.
+        expert_action = comparable(expert_action.strip(), row.get("action_format"))
         parsed = parse_completion(rollout.text, think_prefilled)
         if parsed is not None:
+            parsed = Completion(parsed.monologue, comparable(parsed.action, row.get("action_format")))
             verdict = "exact" if parsed.action == expert_action else "well_formed"
         verdict = verdict or "bad_format"
     return {
@@ -220,7 +223,7 @@ def file_step(path: Path) -> int:
 
 
 def rollout_files(folder: Path) -> list[Path]:
-    """The finished files of a `rollouts` folder, earliest step first."""
+    """The finished files of a `_rollouts` folder, earliest step first."""
     files = [path for path in folder.glob("step-*.parquet") if _FILE.fullmatch(path.name)]
     return sorted(files, key=lambda path: (file_step(path), path.name))
 
@@ -231,7 +234,7 @@ def read_rollouts(run_dir: str | Path) -> "Dataset":
 
     Args:
         run_dir (`str` or `Path`):
-            The run's `output_dir`, in which [`SRLTrainer`] wrote the folder `rollouts`.
+            The run's `output_dir`, in which [`SRLTrainer`] wrote the folder `_rollouts`.
 
     Returns:
         [`~datasets.Dataset`]: `step`, `split` (`"train"`, `"eval"`, or `"eval_<name>"` of a dict of evaluation sets),
@@ -257,8 +260,8 @@ def read_rollouts(run_dir: str | Path) -> "Dataset":
     files = rollout_files(Path(run_dir, FOLDER))
     if not files:
         raise FileNotFoundError(
-            f"{run_dir} has no rollouts (rollouts/step-….parquet). Name the output_dir of a run that was trained with "
-            "save_rollouts=True, which is the default."
+            f"{run_dir} has no rollouts (_rollouts/step-….parquet). Name the output_dir of a run that was trained "
+            "with save_rollouts=True, which is the default."
         )
     table = pa.concat_tables([pq.read_table(file) for file in files])
     return Dataset(table.sort_by([("step", "ascending"), ("split", "descending"), ("group", "ascending")]))

@@ -7,7 +7,7 @@ A split is one file, `train.parquet`, or numbered shards, `train-00000-of-00003.
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,3 +141,27 @@ def publish(writers: Sequence[ShardWriter], folder: Path) -> dict[str, list[Path
             os.replace(file, folder / name)
             published[writer.split].append(folder / name)
     return published
+
+
+def push_splits(folder: Path, files: Mapping[str, Sequence[Path]], repo_id: str) -> str:
+    """
+    Push what [`publish`] wrote, and `summary.json`, to a data set on the Hub, instead of the splits that are there.
+    Returns the commit's address.
+    """
+    from huggingface_hub import HfApi
+
+    numbered = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]"
+    commit = HfApi().upload_folder(
+        repo_id=repo_id,
+        repo_type="dataset",
+        folder_path=folder,
+        allow_patterns=[*(file.name for shards in files.values() for file in shards), "summary.json"],
+        delete_patterns=[
+            f"{split}{number}.{kind}"
+            for split in ("train", "validation")
+            for number in ("", numbered)
+            for kind in FORMATS
+        ],
+        commit_message="Step rows of trl-srl",
+    )
+    return str(commit.commit_url)

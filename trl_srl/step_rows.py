@@ -28,7 +28,7 @@ DROP_REASONS = {
     "empty_problem": "trajectories whose problem is empty",
     "too_few_steps": "trajectories without a step to learn (by default the last step is never a target)",
     "empty_step": "trajectories with an empty step",
-    "wrong_label": "trajectories with a step labelled as wrong",
+    "wrong_label": "trajectories with a step labelled as wrong, or not labelled",
     "rewrite_failed": "solutions to which the rewriting model gave no whole reply",
     "rewrite_format": "solutions whose rewriting is not at least two numbered, titled steps",
     "rewrite_answer": "solutions whose rewriting lost the final answer in its last step",

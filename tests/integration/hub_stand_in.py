@@ -59,17 +59,18 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             hub.created.append(json.loads(body))
             name = "/".join(filter(None, (hub.created[-1].get("organization"), hub.created[-1]["name"])))
-            self.answer({"url": f"{hub.endpoint}/{name}", "name": name})
+            kind = "datasets/" if hub.created[-1].get("type") == "dataset" else ""
+            self.answer({"url": f"{hub.endpoint}/{kind}{name}", "name": name})
         elif path == "/api/validate-yaml":
             hub.validated.append(json.loads(body))
             self.answer({"errors": [], "warnings": []})
-        elif re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/preupload/main", path):
+        elif re.fullmatch(r"/api/(?:models|datasets)/[\w.-]+/[\w.-]+/preupload/main", path):
             self.answer({"files": [self.upload_mode(file) for file in json.loads(body)["files"]]})
         elif path.endswith(".git/info/lfs/objects/batch"):
             asked = json.loads(body)["objects"]
             actions = [{"upload": {"href": f"{hub.endpoint}/lfs/{file['oid']}"}} for file in asked]
             self.answer({"objects": [file | {"actions": a} for file, a in zip(asked, actions, strict=True)]})
-        elif re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/commit/main", path):
+        elif re.fullmatch(r"/api/(?:models|datasets)/[\w.-]+/[\w.-]+/commit/main", path):
             self.commit([json.loads(line) for line in body.splitlines()])
         else:
             hub.unknown.append(f"POST {path}")
@@ -95,11 +96,17 @@ class Handler(BaseHTTPRequestHandler):
                 hub.files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 hub.files[value["path"]] = hub.objects[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del hub.files[value["path"]]
         hub.commits.append(lines[0]["value"]["summary"])
         oid = f"{len(hub.commits):040x}"
         self.answer({"commitUrl": f"{hub.endpoint}/me/model/commit/{oid}", "commitOid": oid, "pullRequestUrl": None})
 
     def do_GET(self):
+        if re.match(r"/api/datasets/[\w.-]+/[\w.-]+/tree/main\b", self.path):
+            files = self.server.files.items()
+            self.answer([{"type": "file", "path": path, "size": len(data), "oid": "0" * 40} for path, data in files])
+            return
         self.server.unknown.append(f"{self.command} {self.path}")
         self.answer({"error": "not served here"}, 404)
 

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from trl_srl.agent_prompts import build_agent_prompt
 from trl_srl.report import write_report
 
 from ..made_up_runs import make_row, write_run
@@ -225,6 +226,15 @@ def test_a_run_without_rollouts_and_one_without_a_log(open_page, tmp_path):
     page.get_by_text("Trainer log: 2 series").click()
     page.locator("#log figure").wait_for()  # there is one; a folded part opens a moment later
     assert "The same throughout: loss 1." in page.text_content("#log")
+
+
+def test_an_agents_task_and_what_it_did(open_page):
+    prompt = build_agent_prompt("Mend it.", [("```bash\nls\n```", "a.py")], action_format="command")
+    page = open_page([make_row("<think></think>```bash\ncat a.py\n```", prompt=prompt)])
+    task, earlier = page.locator(".detail .text.problem").all_text_contents()
+    assert task == "Mend it."
+    assert earlier == "```bash\nls\n```\n\nObservation:\na.py\n\nWrite the next action."
+    assert "step 1 · 1/3 · Mend it." in page.text_content(".item")
 
 
 def test_rlvr(open_page):

@@ -79,7 +79,8 @@ def adapt(dataset: "DatasetT", name: str, *, num_proc: int | None = None, **opti
 
     columns = column_names(dataset)
     fitting = fitting_adapters(columns)
-    would_fit = f"These adapters would fit: {', '.join(fitting)}." if fitting else "No adapter fits."
+    described = "; ".join(f"{fit} ({ADAPTERS[fit].description})" for fit in fitting)
+    would_fit = f"These adapters would fit: {described}." if fitting else "No adapter fits."
     if name not in ADAPTERS:
         raise ValueError(f"There is no adapter {name!r}; write one of {', '.join(ADAPTERS)}. {would_fit}")
     adapter = ADAPTERS[name]

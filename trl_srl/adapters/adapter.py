@@ -24,7 +24,6 @@ class Adapter(NamedTuple):
         convert (`Callable`): One row → `problem` or `prompt`, `steps`, `answer` and whatever else its kind has. With
             `drop_reason` where the row cannot be used. Its keyword arguments are the adapter's options.
         kind (`str`): `"solution"`, `"stepwise"` or `"agent"`; decides the columns of the result.
-        sources (`tuple[str, ...]`): Ids on the Hub of data sets in this form.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Adapter(NamedTuple):
     columns: tuple[str, ...]
     convert: Callable[..., dict[str, Any]]
     kind: str = "solution"
-    sources: tuple[str, ...] = ()
 
     @property
     def options(self) -> list[str]:

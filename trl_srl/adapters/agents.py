@@ -1,6 +1,6 @@
 r"""Agents' chats: SWE-smith, SWE-agent, OpenHands and SWE-Gym, mini-SWE-agent, and chat messages in general."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ def read_trajectory_column(row: Row) -> tuple[Any, str]:
 def read_mini_swe_agent(row: Row) -> tuple[Any, str]:
     """`messages`. Runs that ended otherwise than `Submitted`, as `info` says in a .traj.json file, are dropped."""
     info = load_json(row["info"]) if isinstance(row.get("info"), str) else row.get("info")
-    status = (info or {}).get("exit_status") or row.get("exit_status")
+    status = (info.get("exit_status") if isinstance(info, Mapping) else None) or row.get("exit_status")
     unfinished = "" if status in (None, "Submitted") else "unfinished"
     return row["messages"], unfinished or _unresolved(row.get("resolved"))
 
@@ -71,8 +71,8 @@ def convert_agent(
     return {**trajectory._asdict(), "drop_reason": drop_reason}
 
 
-def _adapter(name: str, description: str, column: str, read: Read, *sources: str) -> Adapter:
-    return Adapter(name, description, (column,), partial(convert_agent, read), kind="agent", sources=sources)
+def _adapter(name: str, description: str, column: str, read: Read) -> Adapter:
+    return Adapter(name, description, (column,), partial(convert_agent, read), kind="agent")
 
 
 ADAPTERS = (
@@ -81,37 +81,30 @@ ADAPTERS = (
         "SWE-smith's trajectories, the paper's agent data: the splits xml, tool and ticks",
         "messages",
         read_messages_column,
-        "SWE-bench/SWE-smith-trajectories",
     ),
     _adapter(
         "openhands",
         "OpenHands' trajectories in `trajectory`",
         "trajectory",
         read_trajectory_column,
-        "nebius/SWE-rebench-openhands-trajectories",
-        "nvidia/SWE-Hero-openhands-trajectories",
     ),
     _adapter(
         "swe_gym",
         "OpenHands' trajectories in `messages`",
         "messages",
         read_messages_column,
-        "SWE-Gym/OpenHands-Sampled-Trajectories",
-        "nvidia/Open-SWE-Traces",
     ),
     _adapter(
         "swe_agent",
         "SWE-agent's older trajectories: `role` and `text`, commands in fenced blocks",
         "trajectory",
         read_trajectory_column,
-        "nebius/SWE-agent-trajectories",
     ),
     _adapter(
         "mini_swe_agent",
         "mini-SWE-agent: one fenced command a turn, or tool calls; data sets and .traj.json files",
         "messages",
         read_mini_swe_agent,
-        "Kwai-Klear/SWE-smith-mini_swe_agent_plus-trajectories-66k",
     ),
     _adapter(
         "messages",

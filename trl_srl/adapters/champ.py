@@ -8,7 +8,8 @@ from .adapter import Adapter, Row, solution_row
 
 def convert_champ(row: Row) -> dict[str, Any]:
     """Entries of `problems` in the package's `v0.json`; its fields with an underscore are the texts without markup."""
-    steps = [Step("", (step["_text"] or "").strip()) for step in row["solution"]["steps"]]
+    solution = (row["solution"] or {}).get("steps") or []
+    steps = [Step("", (step["_text"] or "").strip()) for step in solution]
     return solution_row(row["_text"], steps, row.get("_answer"))
 
 

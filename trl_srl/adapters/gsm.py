@@ -23,21 +23,27 @@ def convert_gsm8k(row: Row) -> dict[str, Any]:
     A step a line, without the calculator's marks `<<48/2=24>>`. The answer behind `####` becomes the last step. In the
     configuration `socratic` the question before ` ** ` is the step's title.
     """
-    solution, _, answer = without_calculations(row["answer"] or "").rpartition("####")
+    solution, marked, answer = without_calculations(row["answer"] or "").rpartition("####")
     steps = []
     for line in filter(str.strip, solution.split("\n")):
         title, socratic, body = line.partition(" ** ")
         steps.append(Step(title.strip(), body.strip()) if socratic else Step("", line.strip()))
-    if not steps:
-        return solution_row(row["question"], [])
-    return solution_row(row["question"], [*steps, final_step(answer.strip())], answer)
+    return _with_answer(row["question"], steps, marked, answer)
+
+
+def _with_answer(problem: str | None, steps: list[Step], marked: str, answer: str) -> dict[str, Any]:
+    """The row, with the answer as its last step. Without the mark `####` the solution stops before its answer."""
+    if not marked:
+        return solution_row(problem, [], drop_reason="unfinished" if answer.strip() else "")
+    return solution_row(problem, [*steps, final_step(answer.strip())] if steps else [], answer)
 
 
 def convert_gsm_symbolic(row: Row) -> dict[str, Any]:
     """The worked solution in `metadata["answer_cot"]`; the answer behind `####` becomes the last step."""
-    solution, _, answer = clean_solution(row["metadata"]["answer_cot"]).rpartition("####")
-    problem = _POINT_ZERO.sub(r"\1", row["question"].removesuffix(QUESTION_SUFFIX).strip())
-    return solution_row(problem, [*split_steps(solution), final_step(answer.strip())], answer)
+    worked = (row["metadata"] or {}).get("answer_cot") or ""
+    solution, marked, answer = clean_solution(worked).rpartition("####")
+    problem = _POINT_ZERO.sub(r"\1", (row["question"] or "").removesuffix(QUESTION_SUFFIX).strip())
+    return _with_answer(problem, split_steps(solution), marked, answer)
 
 
 ADAPTERS = (
@@ -46,7 +52,6 @@ ADAPTERS = (
         "GSM8K, the configurations `main` and `socratic`",
         ("question", "answer"),
         convert_gsm8k,
-        sources=("openai/gsm8k",),
     ),
     Adapter(
         "gsm_symbolic",

@@ -2,29 +2,10 @@ r"""Solutions in one text: s1K-1.1, OpenR1-Math-220k, NuminaMath."""
 
 from typing import Any
 
+from ..answers import boxed_answer
 from ..prompts import THINK_CLOSE
 from ..trajectories import split_steps
 from .adapter import Adapter, Row, at, solution_row
-
-
-def boxed_answer(text: str) -> str | None:
-    r"""
-    What stands in the last `\boxed{…}` of a text, or `None`.
-
-    ```python
-    >>> from trl_srl.adapters.solutions import boxed_answer
-    >>> boxed_answer(r"So $x = \boxed{\frac{1}{2}}$.")
-    '\\frac{1}{2}'
-
-    ```
-    """
-    _, found, rest = text.rpartition(r"\boxed{")
-    depth = 1
-    for end, letter in enumerate(rest):
-        depth += (letter == "{") - (letter == "}")
-        if not depth:
-            return rest[:end].strip() if found else None
-    return None
 
 
 def _after_monologue(text: str | None) -> str:
@@ -77,20 +58,17 @@ ADAPTERS = (
         "DeepSeek-R1's solutions of s1K-1.1, the paper's mathematical data",
         ("question", "deepseek_attempt"),
         convert_s1k,
-        sources=("simplescaling/s1K-1.1",),
     ),
     Adapter(
         "openr1_math",
         "verified solutions of OpenR1-Math-220k",
         ("problem", "generations", "correctness_math_verify"),
         convert_openr1_math,
-        sources=("open-r1/OpenR1-Math-220k", "open-r1/OpenR1-Math-Raw"),
     ),
     Adapter(
         "numina_math",
         "solutions of NuminaMath, or any `problem` and `solution`",
         ("problem", "solution"),
         convert_numina_math,
-        sources=("AI-MO/NuminaMath-1.5", "AI-MO/NuminaMath-CoT", "open-r1/OpenR1-Math-220k"),
     ),
 )

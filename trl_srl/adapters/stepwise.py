@@ -48,7 +48,6 @@ ADAPTERS = (
         ("prompt", "completions", "labels"),
         convert_prm800k,
         kind="stepwise",
-        sources=("trl-lib/prm800k",),
     ),
     Adapter(
         "math_shepherd",
@@ -56,6 +55,5 @@ ADAPTERS = (
         ("prompt", "completions", "labels"),
         convert_math_shepherd,
         kind="stepwise",
-        sources=("trl-lib/math_shepherd",),
     ),
 )

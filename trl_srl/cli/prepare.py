@@ -81,6 +81,8 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument(
         "--format", default="parquet", choices=["parquet", "jsonl"], help="of the files (default: parquet)"
     )
+    parser.add_argument("--push_to_hub", metavar="ID", help="data set on the Hub to push the folder to as well")
+    parser.add_argument("--private", action="store_true", help="make that data set private if it is new")
     parser.add_argument(
         "--inspect",
         action="store_true",
@@ -114,9 +116,17 @@ def run(args: argparse.Namespace) -> None:
     from ..loading import describe_source, load_rows
     from ..preparing.inspection_report import inspection_lines
     from ..preparing.prepare import prepare_step_rows
+    from ..shards import push_splits
 
     if args.output_dir is None and not args.inspect:
         args.usage_error("name a folder to write to with --output_dir, or look at the data with --inspect")
+    if args.push_to_hub is not None:
+        from huggingface_hub import HfApi
+
+        if args.output_dir is None:
+            args.usage_error("--push_to_hub pushes a folder: name it with --output_dir")
+        # Before the work: a wrong id or token is said at once.
+        HfApi().create_repo(args.push_to_hub, repo_type="dataset", private=args.private or None, exist_ok=True)
     tokenizer = None
     if args.model is not None:
         from transformers import AutoTokenizer
@@ -152,6 +162,8 @@ def run(args: argparse.Namespace) -> None:
     for split, files in prepared.files.items():
         shards = f" … {files[-1].name}" if len(files) > 1 else ""
         sys.stdout.write(f"wrote {prepared.rows[split]:,} step rows to {files[0]}{shards}\n")
+    if args.push_to_hub is not None:
+        sys.stdout.write(f"pushed to {push_splits(Path(args.output_dir), prepared.files, args.push_to_hub)}\n")
 
 
 def _tell(line: str) -> None:

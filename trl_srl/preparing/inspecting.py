@@ -4,12 +4,13 @@ Collected in one pass, in bounded memory: lengths are counted to two significant
 different steps once there are too many of them, examples are a few. inspection_report.py prints it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..answers import has_answer
+from ..expansion import problem_and_steps
 from ..near_duplicates import problem_text
 from ..prompts import count_prompt_tokens
 from .counting import Lengths, Repeats
@@ -31,7 +32,7 @@ class Example(NamedTuple):
 
 def make_example(problem: str, text: str) -> Example:
     """An example, shortened to a line each."""
-    return Example(_shorten(problem), _shorten(text))
+    return Example(shorten(problem), shorten(text))
 
 
 @dataclass
@@ -49,8 +50,8 @@ class Inspection:
         repeating (`list[Example]`): A few of them.
         repeats ([`Repeats`]): Steps that occur more than once, in all solutions and in both splits.
         problems, near_duplicates (`int`): Different problems, and those that differ from another one only in case,
-            white
-            space or punctuation.
+            white space
+            or punctuation.
         shared_problems (`int`): Problems, near-duplicates included, that are in both splits.
         rows (`list[dict]`): Step rows in full: the first, the middle one and the last.
     """
@@ -74,18 +75,17 @@ class Inspection:
 
     def add_trajectory(self, trajectory: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         """Look at a trajectory row and its step rows, usable or not."""
-        problem = trajectory["problem"] if trajectory.get("problem") is not None else trajectory.get("prompt") or ""
-        problem = problem if isinstance(problem, str) else problem_text(problem)
+        problem, steps = problem_and_steps(trajectory)
+        problem = problem if isinstance(problem, str) else problem_text(problem or ())
+        last = _step_text(steps[-1]) if steps else ""
         for row in rows:
             if row["drop_reason"]:
-                text = row["expert_action"] or _last_step(trajectory)
-                self.add_dropped(row["drop_reason"], [make_example(problem, text)])
+                self.add_dropped(row["drop_reason"], [make_example(problem, row["expert_action"] or last)])
         if rows and rows[0]["trajectory_id"] and rows[0]["answer"]:
             self.answers += 1
-            last = _last_step(trajectory)
             if not has_answer(last, rows[0]["answer"]):
                 self.answers_elsewhere += 1
-                example = make_example(problem, f"answer {_shorten(rows[0]['answer'], 60)}, last step: {last}")
+                example = make_example(problem, f"answer {shorten(rows[0]['answer'], 60)}, last step: {last}")
                 self.elsewhere = [*self.elsewhere, example][:EXAMPLES]
 
     def add_dropped(self, reason: str, examples: Sequence[Example]) -> None:
@@ -150,23 +150,17 @@ def sample_places(count: int, most: int) -> list[int]:
     return sorted({place * (count - 1) // (most - 1) for place in range(most)})
 
 
-def _texts(trajectory: Mapping[str, Any]) -> Iterator[str]:
-    steps = trajectory["steps"] if trajectory.get("steps") is not None else trajectory.get("completions")
-    for step in steps or []:
-        match step:
-            case {"action": action}:
-                yield str(action or "")
-            case {"body": body}:
-                yield " ".join(str(part) for part in (step.get("title"), body) if part)
-            case _:
-                yield str(step or "")
+def _step_text(step: Any) -> str:
+    match step:
+        case {"action": action}:
+            return str(action or "")
+        case {"body": body}:
+            return " ".join(str(part) for part in (step.get("title"), body) if part)
+        case _:
+            return str(step or "")
 
 
-def _last_step(trajectory: Mapping[str, Any]) -> str:
-    return list(_texts(trajectory) or [""])[-1] if trajectory.get("steps") or trajectory.get("completions") else ""
-
-
-def _shorten(text: str, limit: int = 160) -> str:
+def shorten(text: str, limit: int = 160) -> str:
     """One line, its middle left out."""
     if len(text) > 8 * limit:
         text = text[: 4 * limit] + text[-4 * limit :]

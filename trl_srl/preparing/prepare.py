@@ -24,7 +24,7 @@ from ..near_duplicates import choose_validation
 from ..shards import UNFINISHED, ShardWriter, is_shard_of, publish, write_text
 from ..step_rows import FormattingSummary, column_names, explain_no_rows
 from .assembling import Parts, start_inspection, write_splits
-from .inspecting import Inspection
+from .inspecting import Inspection, shorten
 from .parts import Recipe, as_bytes, cut_into_parts, make_part
 from .progress import progress
 
@@ -172,7 +172,7 @@ def _open_unfinished(folder: Path, settings: Mapping[str, Any], tell: Callable[[
         message = f"Going on with unfinished work: {len(list(folder.glob('[0-9]*.json'))):,} parts are there."
     elif found is not None:
         changes = (
-            f"{name} was {json.dumps(found.get(name))} and is {json.dumps(settings.get(name))}"
+            f"{name} was {shorten(json.dumps(found.get(name)))} and is {shorten(json.dumps(settings.get(name)))}"
             for name in sorted({*found, *settings})
             if found.get(name) != settings.get(name)
         )

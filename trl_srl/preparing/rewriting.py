@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..answers import final_answer, has_answer
+from ..expansion import are_right, problem_and_steps
 from ..near_duplicates import problem_text
-from ..prompts import Message
+from ..prompts import THINK_CLOSE, Message
 from ..trajectories import Step, build_step, split_steps
 
 
@@ -137,7 +138,7 @@ def check_rewritten(reply: str, solution: str, answer: str | None) -> tuple[list
 
     ```
     """
-    steps = split_steps(reply.rpartition("</think>")[2], "titled")
+    steps = split_steps(reply.rpartition(THINK_CLOSE)[2], "titled")
     if len(steps) < 2 or not all(step.title and step.body for step in steps):
         return [], "rewrite_format"
     expected = answer if answer and answer.strip() else final_answer(solution)
@@ -171,13 +172,13 @@ class Rewriter:
         requests: dict[str, list[Message]] = {}
         wanted: dict[int, tuple[str, str]] = {}
         for place, row in enumerate(rewritten):
-            problem = row["problem"] if row.get("problem") is not None else row.get("prompt") or ""
-            steps = row.get("steps") if row.get("steps") is not None else row.get("completions")
+            problem, steps = problem_and_steps(row)
             if steps and isinstance(steps[0], Mapping) and "action" in steps[0]:
                 raise ValueError("An agent's actions are not rewritten: they are steps already. Leave rewriting out.")
             solution = "\n\n".join(build_step(step).text for step in steps or [])
-            text = problem if isinstance(problem, str) else problem_text(problem)
-            if row["drop_reason"] or not text.strip() or not solution.strip():
+            text = problem if isinstance(problem, str) else problem_text(problem or ())
+            usable = not row["drop_reason"] and are_right(steps or [], row.get("labels"))
+            if not usable or not text.strip() or not solution.strip():
                 continue  # formatting says why
             request = build_rewrite_request(text, solution)
             key = self.key(request)
@@ -197,8 +198,10 @@ class Rewriter:
                 steps, reason = check_rewritten(reply, solution, None if answer is None else str(answer))
             # Of what is dropped, the reply is kept to be looked at.
             row |= {"steps": [*steps] or [Step("", str(reply))], "drop_reason": reason}
+            if "labels" in row:
+                row["labels"] = None  # they were those of other steps
         for row in rewritten:  # also those that were not asked for: all rows of a column have one type
-            steps = row.get("steps") or row.pop("completions", None) or []
+            steps = row.get("steps") or row.get("completions") or []
             cut = [step if isinstance(step, Step) else build_step(step) for step in steps]
             row["steps"] = [{"title": step.title, "body": step.body} for step in cut]
             row.pop("completions", None)

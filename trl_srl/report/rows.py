@@ -50,7 +50,7 @@ class PackedRollouts:
         self._places: dict[str, int] = {}
         self._prompt_places: dict[tuple[int, ...], int] = {}
         self._blocks: dict[tuple[int, int], list[int]] = {}
-        self._experts: dict[int, Expert] = {}
+        self._expert: tuple[int, Expert] | None = None  # of one group: its names may take a thousand times its length
 
     def _text(self, text: str | None) -> int | None:
         return None if text is None else self._place(text)
@@ -75,8 +75,9 @@ class PackedRollouts:
         if action is None or expert is None:
             return None
         if (action, expert) not in self._blocks:
-            named = self._experts.setdefault(expert, Expert(self.texts[expert]))
-            blocks = matching_blocks(self.texts[action], named)
+            if self._expert is None or self._expert[0] != expert:
+                self._expert = expert, Expert(self.texts[expert])
+            blocks = matching_blocks(self.texts[action], self._expert[1])
             self._blocks[action, expert] = [number for block in blocks for number in block]
         return self._blocks[action, expert]
 
@@ -91,7 +92,7 @@ class PackedRollouts:
             "monologue": self._text(row["monologue"]),
             "action": action,
             "expert_action": expert,
-            # Of a well-formed completion monologue and action are all there is.
+            # Of a well-formed completion monologue and action are all there is, but for an agent's prose.
             "completion": self._text(row["completion"]) if action is None else None,
             "blocks": self._matching(action, expert),
         }

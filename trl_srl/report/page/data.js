@@ -15,13 +15,18 @@ const SO_FAR = "\n\nSolution so far:\n";
 const TITLE = "\n\nTitle of the next step: ";
 const ASK = "\n\nWrite the next step.";
 
-/** The parts of a prompt that trl_srl.build_prompt made; any other prompt is one problem. */
+/** The parts of a prompt: of build_prompt's, of an agent's (its task, then what it did and saw), or one problem. */
 function readPrompt(messages) {
   const last = messages.length - 1;
   const content = last >= 0 ? messages[last].content : "";
   const earlier = messages.slice(0, Math.max(last, 0));
   const start = content.indexOf(SO_FAR);
-  if (!content.startsWith(PROBLEM) || start < 0) return { problem: content, soFar: null, title: null, earlier };
+  if (!content.startsWith(PROBLEM) || start < 0) {
+    const acted = messages.findIndex(({ role }) => role === "assistant");
+    if (acted < 1) return { problem: content, soFar: null, title: null, earlier };
+    const soFar = messages.slice(acted).map((message) => message.content).join("\n\n");
+    return { problem: messages[acted - 1].content, soFar, title: null, earlier: messages.slice(0, acted - 1) };
+  }
   let soFar = content.slice(start + SO_FAR.length);
   if (soFar.endsWith(ASK)) soFar = soFar.slice(0, -ASK.length);
   const hint = soFar.lastIndexOf(TITLE);
