@@ -245,6 +245,27 @@ def test_evaluations_stand_in_tables_and_in_the_model_index(run_dir):
     assert accuracy.metric_name == "accuracy (whole solutions)"
 
 
+def test_other_settings_and_other_folders_of_that_name_are_not_mixed_up(run_dir):
+    start, namesake = run_dir / "_start", run_dir / "elsewhere" / "run"
+    for folder in (start, namesake):
+        folder.mkdir(parents=True)
+    evaluated(run_dir, "1", model=str(run_dir))
+    evaluated(run_dir, "2", model=str(run_dir), settings={"step_by_step": True}, metrics={"accuracy": {"value": 0.75}})
+    evaluated(run_dir, "3", model=str(start), metrics={"accuracy": {"value": 0.25}})
+    evaluated(run_dir, "4", model=str(namesake), metrics={"accuracy": {"value": 0.125}})
+    text = card(run_dir)
+    assert "| accuracy | 0.5 (0.25 to 0.75) | 0.25 | 0.125 |" in text
+    assert "**Whole solutions, step by step: me/problems, test** (30 problems)\n\n|  | this model |" in text
+    assert "|  | this model | \\_start | run |" in text
+    _, results = model_index_to_eval_results(metadata_load(run_dir / "README.md")["model-index"])
+    assert {result.metric_name: result.metric_value for result in results} == {
+        "accuracy (whole solutions)": 0.5,
+        "accuracy (whole solutions, step by step)": 0.75,
+        "mean_length (whole solutions)": 81.25,
+    }
+    assert len(results) == 3
+
+
 @pytest.mark.parametrize(
     "content",
     [
