@@ -45,7 +45,7 @@ def write_report(
 
     Args:
         run_dir (`str` or `Path`):
-            The run's `output_dir`, with `rollouts/` and, where there is one, the trainer's log.
+            The run's `output_dir`, with `_rollouts/` and, where there is one, the trainer's log.
         path (`str` or `Path`, *optional*, defaults to `"report.html"`):
             The file to write.
         max_rollouts (`int`, *optional*, defaults to `10000`):
