@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..shards import write_text
 from ..step_rows import digest
 from .statistics import Interval
 
@@ -41,7 +42,7 @@ def describe_machine() -> dict[str, Any]:
 
     return {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
@@ -52,14 +53,14 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The processor's name where Linux tells it, or what Python knows."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def about_this_run() -> dict[str, Any]:
@@ -102,9 +103,7 @@ def as_metric(value: Interval | float) -> dict[str, float]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

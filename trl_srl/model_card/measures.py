@@ -1,13 +1,12 @@
 """What is measured while a run is alive: time and hardware of its parts, and the size of the model."""
 
 import os
-import platform
-import re
 import time
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+
+from ..evaluation.results import processor_name
 
 
 class TrainingClock(TrainerCallback):
@@ -55,11 +54,8 @@ def describe_hardware(device: Any, num_processes: int) -> str:
         return f"{num_processes} x {torch.cuda.get_device_name(device)}"
     if device.type != "cpu":
         return f"{num_processes} x {device.type}"
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
-    name = names[0] if names else platform.processor() or platform.machine()
     processes = f", {num_processes} processes" if num_processes > 1 else ""
-    return f"CPU {name}, {os.cpu_count()} cores{processes}"
+    return f"CPU {processor_name()}, {os.cpu_count()} cores{processes}"
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
