@@ -63,6 +63,15 @@ def test_both_backends_write_the_same(vllm, solver_model):
     assert not any(generated.truncated for generated in one)
 
 
+def test_a_checkpoint_s_own_settings_for_sampling_do_not_count(solver_model):
+    """Qwen2.5's instruct models bring a penalty for repetitions, which changes greedy decoding too."""
+    backend = load_backend("transformers", solver_model)
+    before = backend.generate(PROMPTS, max_completion_length=32)
+    for name, value in {"repetition_penalty": 1e3, "top_p": 0.1, "no_repeat_ngram_size": 1, "min_p": 0.9}.items():
+        setattr(backend.model.generation_config, name, value)
+    assert backend.generate(PROMPTS, max_completion_length=32) == before
+
+
 def test_vllm_cuts_and_samples(vllm, solver_model):
     backend = VLLMBackend(solver_model, batch_size=3, gpu_memory_utilization=0.5)
     assert (backend._engine.max_num_seqs, backend._engine.engine) == (3, {"gpu_memory_utilization": 0.5})

@@ -103,6 +103,9 @@ class TransformersBackend:
         """As in [`Backend`]."""
         set_seed(seed)
         prompt_ids = [render_prompt(prompt, self.tokenizer, tokenize=True) for prompt in prompts]
+        # As in training and in vLLM, whatever the checkpoint's own generation_config says: Qwen2.5 penalises
+        # repetitions there.
+        neutral = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": None}
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
@@ -114,6 +117,7 @@ class TransformersBackend:
                 [prompt_ids[place] for place in places],
                 max_new_tokens=max_completion_length,
                 eos_token_id=sorted(self._eos_ids),
+                **neutral,
                 **sampling,
             )
             for place, ids in zip(places, completions.tolist(), strict=True):
