@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ..prompts import THINK_OPEN, Message, is_think_prefilled, render_prompt
+from ..weights.adapter_loading import load_adapter, read_adapter
 
 
 BACKENDS = ("transformers", "vllm")
@@ -224,6 +225,7 @@ def load_backend(name: str, model: str, batch_size: int | None = None, dtype: st
         return VLLMBackend(model, dtype=dtype, **size)
     if name != "transformers":
         raise ValueError(f"backend={name!r} is unknown. Write one of {', '.join(BACKENDS)}.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    policy = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, device_map=device)
+    # Transformers' own loading of adapters leaves out what DoRA has learned.
+    load = load_adapter if read_adapter(model) else AutoModelForCausalLM.from_pretrained
+    policy = load(model, dtype=dtype, device_map="cuda" if torch.cuda.is_available() else "cpu")
     return TransformersBackend(policy, AutoTokenizer.from_pretrained(model), **size)
