@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.evaluation import Problem, TransformersBackend, VLLMBackend, load_backend, solve_step_by_step
@@ -61,6 +62,29 @@ def test_both_backends_write_the_same(vllm, solver_model):
     ]
     assert one[0].num_tokens == len("m\ntake 2+6") + 3  # bytes, two think tags, the end
     assert not any(generated.truncated for generated in one)
+
+
+def test_a_checkpoint_s_own_settings_for_sampling_do_not_count(solver_model):
+    """Qwen2.5's instruct models bring a penalty for repetitions, which changes greedy decoding too."""
+    backend = load_backend("transformers", solver_model)
+    before = backend.generate(PROMPTS, max_completion_length=32)
+    for name, value in {"repetition_penalty": 1e3, "top_p": 0.1, "no_repeat_ngram_size": 1, "min_p": 0.9}.items():
+        setattr(backend.model.generation_config, name, value)
+    assert backend.generate(PROMPTS, max_completion_length=32) == before
+
+
+def test_an_adapter_is_loaded_with_all_that_it_has_learned(solver_model, tmp_path):
+    """DoRA's magnitudes too."""
+    settings = LoraConfig(target_modules=["q_proj", "up_proj"], use_dora=True, task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(solver_model), settings).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_magnitude_vector" in name:
+            parameter.data *= 2
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(solver_model).save_pretrained(tmp_path)
+    ids = torch.arange(20, 60)[None]
+    with torch.no_grad():
+        assert load_backend("transformers", str(tmp_path)).model(ids).logits.equal(model(ids).logits)
 
 
 def test_vllm_cuts_and_samples(vllm, solver_model):

@@ -101,6 +101,13 @@ def test_without_math_verify_the_remedy_is_named(monkeypatch):
         AnswerChecker()
 
 
+def test_a_math_verify_that_does_not_start_is_no_wrong_answer(monkeypatch, tmp_path):
+    (tmp_path / "math_verify.py").write_text("raise ImportError('antlr4 has another version')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with AnswerChecker() as checker, pytest.raises(ImportError, match="does not start"):
+        checker.check(["1/2"], ["0.5"])
+
+
 def test_an_answer_that_hangs_is_wrong_and_the_next_one_is_checked():
     """Left alone, the first one would take the five seconds after which math-verify's own alarm rings."""
     with AnswerChecker(seconds=2.0) as checker:

@@ -11,7 +11,6 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from markdown_it import MarkdownIt
 
 from trl_srl.cli import main
-from trl_srl.interruptions import mark_complete
 from trl_srl.model_card import TrainingClock, copy_card, read_evaluations, write_card
 from trl_srl.model_card.card import BEGIN, END
 from trl_srl.model_card.facts import base_license, hub_id, public_name, read_facts, started_from, write_facts
@@ -245,6 +244,27 @@ def test_evaluations_stand_in_tables_and_in_the_model_index(run_dir):
     assert accuracy.metric_name == "accuracy (whole solutions)"
 
 
+def test_other_settings_and_other_folders_of_that_name_are_not_mixed_up(run_dir):
+    start, namesake = run_dir / "_start", run_dir / "elsewhere" / "run"
+    for folder in (start, namesake):
+        folder.mkdir(parents=True)
+    evaluated(run_dir, "1", model=str(run_dir))
+    evaluated(run_dir, "2", model=str(run_dir), settings={"step_by_step": True}, metrics={"accuracy": {"value": 0.75}})
+    evaluated(run_dir, "3", model=str(start), metrics={"accuracy": {"value": 0.25}})
+    evaluated(run_dir, "4", model=str(namesake), metrics={"accuracy": {"value": 0.125}})
+    text = card(run_dir)
+    assert "| accuracy | 0.5 (0.25 to 0.75) | 0.25 | 0.125 |" in text
+    assert "**Whole solutions, step by step: me/problems, test** (30 problems)\n\n|  | this model |" in text
+    assert "|  | this model | \\_start | run |" in text
+    _, results = model_index_to_eval_results(metadata_load(run_dir / "README.md")["model-index"])
+    assert {result.metric_name: result.metric_value for result in results} == {
+        "accuracy (whole solutions)": 0.5,
+        "accuracy (whole solutions, step by step)": 0.75,
+        "mean_length (whole solutions)": 81.25,
+    }
+    assert len(results) == 3
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -288,14 +308,13 @@ def test_without_matplotlib_they_are_a_table(logged, monkeypatch):
     assert table + "| 1 | 0.1 | 0.05 | 1 |\n| 2 | 0.2 | 0.1 | 1 |" in text
 
 
-def test_the_log_of_the_newest_complete_checkpoint_stands_in(run_dir):
+def test_the_log_of_the_newest_whole_checkpoint_stands_in(run_dir):
     assert "## Curves" not in card(run_dir) and "On training prompts" not in card(run_dir)
     for step in (2, 10):
         checkpoint = run_dir / f"checkpoint-{step}"
         checkpoint.mkdir()
         (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": LOG[:step]}))
-        mark_complete(checkpoint, {})
-    (run_dir / "checkpoint-10" / "dynamic_sampling.json").unlink()  # cut short
+    (run_dir / "checkpoint-10" / "trainer_state.json").write_text('{"log_history": [{"st')  # cut short
     assert "| On training prompts | step 1 | step 2 |" in card(run_dir)
 
 

@@ -138,6 +138,25 @@ def test_adapters_are_kept_in_fp32(bf16, qlora_base, nf4, expert_trajectories, s
     assert torch.equal(trainer.model.get_parameter(name), exact)
 
 
+@pytest.mark.parametrize("quantised", [True, False])
+def test_a_module_that_is_trained_whole_keeps_the_precision_of_the_model(
+    quantised, qlora_base, nf4, expert_trajectories, srl_args
+):
+    """In float32 it would not fit the 16-bit layers beside it when completions are generated, without autocast."""
+    args = srl_args(bf16=True, max_steps=1, model_init_kwargs={"dtype": "bfloat16"})
+    trainer = SRLTrainer(
+        qlora_base,
+        args,
+        expert_trajectories,
+        quantization_config=nf4 if quantised else None,
+        peft_config=lora(modules_to_save=["norm"]),
+    )
+    trained = {("lora_" in name, p.dtype) for name, p in trainer.model.named_parameters() if p.requires_grad}
+    assert trained == {(True, torch.float32), (False, torch.bfloat16)}
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
 def test_small_updates_reach_an_adapter_under_bf16(qlora_base, nf4, expert_trajectories, srl_args):
     """A step of 1e-5 on weights of about 0.1: in bfloat16, whose steps there are 5e-4, nothing would move."""
     args = srl_args(bf16=True, learning_rate=1e-5, max_steps=1)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from accelerate.utils import is_peft_model
 from trl import GRPOConfig, GRPOTrainer
 
 from .weights.adapter_loading import continue_adapter, read_adapter
@@ -32,6 +31,5 @@ class AdapterTrainer(GRPOTrainer):
         trained = trainable_weights(model)
         super().__init__(model, reward_funcs, args=args, **kwargs)
         args.model_init_kwargs = init_kwargs
-        if is_peft_model(self.model):
-            keep_adapters_in_fp32(self.model, trained)
+        keep_adapters_in_fp32(self.model, trained)
         keep_differentiable_on_cpu(self.model)

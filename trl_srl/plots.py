@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import training_log
+from .training_log import Log
+
 
 try:  # here and not at the end of a run, which it would lose
     from matplotlib import rc_context
@@ -13,7 +16,6 @@ except ImportError as error:
     raise ImportError("Plots need the package matplotlib: pip install 'trl-srl[plot]'") from error
 
 
-Log = Sequence[Mapping[str, Any]]
 Series = dict[int, float]  # step → value
 
 # Shown when no other is asked for; any name in the trainer's log will do.
@@ -41,10 +43,9 @@ def series(log: Log, metric: str, smooth: int = 1) -> Series:
 
     ```
     """
-    logged = [(int(entry["step"]), entry[metric]) for entry in log if isinstance(entry.get(metric), (int, float))]
-    values = [value for _, value in logged]
+    steps, values = training_log.series(log, metric)
     windows = [values[max(place + 1 - smooth, 0) : place + 1] for place in range(len(values))]
-    return {step: sum(window) / len(window) for (step, _), window in zip(logged, windows, strict=True)}
+    return {step: sum(window) / len(window) for step, window in zip(steps, windows, strict=True)}
 
 
 def spread(runs: Sequence[Series], band: str = "min-max") -> tuple[list[int], list[float], list[float], list[float]]:

@@ -24,7 +24,10 @@ class RunFolder(NamedTuple):
 def read_log(run_dir: Path) -> list[dict[str, Any]]:
     """
     The trainer's log: of `trainer_state.json`, which our trainers write when a run ends, or else of the newest
-    checkpoint.
+    checkpoint that has all of it.
+
+    Raises:
+        `ValueError`: when that of the run is broken. A checkpoint may have been cut short.
     """
     checkpoints = [(path, path.name.removeprefix("checkpoint-")) for path in run_dir.glob("checkpoint-*")]
     newest_first = sorted((path for path, step in checkpoints if step.isdecimal()), key=_step, reverse=True)
@@ -32,7 +35,9 @@ def read_log(run_dir: Path) -> list[dict[str, Any]]:
         if (folder / TRAINER_STATE).is_file():
             try:
                 return json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8"))["log_history"]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
+                if folder != run_dir:
+                    continue
                 raise ValueError(f"{folder / TRAINER_STATE} is not a trainer's state: {error!r}.") from error
     return []
 

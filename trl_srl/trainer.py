@@ -209,7 +209,7 @@ class SRLTrainer(DynamicSamplingTrainer):
 
     def _diagnose(self, inputs: list, completion_ids_list: list, rewards_N_F: torch.Tensor) -> None:
         """Print the report on the first batch. `rewards_N_F` are those of all processes, the rest is this one's."""
-        rewards_P_G = rewards_N_F.nansum(1).view(-1, self.num_generations)
+        rewards_P_G = self._weigh(rewards_N_F).view(-1, self.num_generations)
         informative = informative_groups(rewards_P_G, self.args.min_reward_std)
         report = FirstBatch(
             bad_format=self._bad_format(rewards_N_F).float().mean().item(),

@@ -104,7 +104,10 @@ def test_the_first_adapter_merged_and_a_new_one_in_two_commands(tmp_path, run, q
     assert not same(srl, rlvr)
 
 
-def test_whole_models(tmp_path, run):
+def test_whole_models(tmp_path, run, capsys):
+    with pytest.raises(SystemExit):
+        run("--resume_from_checkpoint", "true")
+    assert capsys.readouterr().err.endswith("train: There is no complete checkpoint in srl to resume from.\n")
     out = run(learning_rate=1e-3, rlvr={"output_dir": "both", "learning_rate": 1e-3})
     assert "The second stage starts 0.0e+00 from where the first ended" in out
     srl, rlvr = (load_file(tmp_path / stage / "model.safetensors") for stage in ("srl", "both"))

@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> None:
     for step in results.get("similarity_by_step", []):
         interval, rows = f"{step['low']:.3f} to {step['high']:.3f}", f"{step['num_rows']:,} rows"
         sys.stdout.write(f"  step {step['step_index'] + 1}: similarity {step['value']:.3f} ({interval}; {rows})\n")
+    if timed_out := results.get("answers_timed_out"):
+        sys.stdout.write(f"{timed_out:,} answers took too long to check, and count as wrong\n")
     if args.output_dir is not None:
         sys.stdout.write(f"results.json and Parquet files are in {args.output_dir}\n")
     if args.report_to:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from trl import get_peft_config, get_quantization_config
 
 from ..dynamic_sampling import DynamicSamplingTrainer
-from ..interruptions import newest_complete
+from ..interruptions import choose_checkpoint
 from ..loading import load_rows
 from ..problem_rows import make_problem_rows
 from ..selection import NothingToLearnError
@@ -125,7 +126,30 @@ def _resume(args: Any) -> str | bool:
     return {"true": True, "false": False, "none": False}.get(str(wanted).lower(), wanted)
 
 
-def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], lenient: bool = False) -> bool:
+def choose_start(args: Any, lenient: bool = False) -> str | bool | None:
+    """
+    What `train` is to resume from: a checkpoint, True for the newest complete one, None for none.
+
+    Args:
+        args ([`DynamicSamplingConfig`]):
+            Arguments of the stage's trainer, which has been made: all processes decide as the main one does.
+        lenient (`bool`, *optional*, defaults to `False`):
+            Whether to begin at the start when there is no checkpoint to resume from: of two stages, either may have
+            been interrupted.
+
+    Raises:
+        `ValueError`: if there is no complete checkpoint where one is asked for.
+    """
+    wanted = _resume(args)
+    if not wanted:
+        return None
+    ((found, message),) = broadcast_object_list([choose_checkpoint(wanted, Path(args.output_dir))])
+    if found is None and not (lenient and wanted is True):
+        raise ValueError(message)
+    return None if found is None else wanted
+
+
+def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], resume: str | bool | None) -> bool:
     """
     Train, save and push; mark a first stage as complete.
 
@@ -134,21 +158,18 @@ def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], le
             The stage's trainer, before training.
         options (`dict[str, Any]`):
             Its options.
-        lenient (`bool`, *optional*, defaults to `False`):
-            Whether to begin at the start when there is no checkpoint to resume from: of two stages, either may have
-            been interrupted.
+        resume (`str` or `bool` or `None`):
+            What [`choose_start`] says.
 
     Returns:
         `bool`: whether it came to its end; if not, SIGTERM has interrupted it.
     """
-    args, resume = trainer.args, _resume(trainer.args)
-    if lenient and resume is True and newest_complete(Path(args.output_dir))[0] is None:
-        resume = False
+    args = trainer.args
     if trainer.is_world_process_zero():
         Path(args.output_dir, MARKER).unlink(missing_ok=True)
     before = trainer_logits(trainer)
     try:
-        trainer.train(resume_from_checkpoint=resume or None)
+        trainer.train(resume_from_checkpoint=resume)
     except NothingToLearnError as error:
         sys.exit(f"trl-srl train: {error}")
     if trainer.interrupted:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from accelerate.utils.memory import clear_device_cache
 
     from .stage_options import make_parser, read_command
-    from .stages import finish_stage, is_finished, make_rlvr_trainer, make_srl_trainer
+    from .stages import choose_start, finish_stage, is_finished, make_rlvr_trainer, make_srl_trainer
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "--help_all" in arguments:
@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if srl is not None:
         with _one_line():
             trainer = make_srl_trainer(srl)
-        if not finish_stage(trainer, srl, lenient=rlvr is not None):
+            start = choose_start(trainer.args, lenient=rlvr is not None)
+        if not finish_stage(trainer, srl, start):
             return
         trainer.accelerator.free_memory()
         if rlvr is None:
@@ -86,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if rlvr is not None:
         with _one_line():
             trainer = make_rlvr_trainer(rlvr, chained=command.chained)
-        if finish_stage(trainer, rlvr, lenient=command.chained):
+            start = choose_start(trainer.args, lenient=command.chained)
+        if finish_stage(trainer, rlvr, start):
             _end(trainer)
 
 

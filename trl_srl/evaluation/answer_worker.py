@@ -1,8 +1,8 @@
 """Compares answers in a process of its own; run as a script by answers.py, and imports nothing of the package.
 
-Reads lines `["answer", "expected"]`, writes for each `true` or `false`. If one takes longer than the seconds of the
-first argument, the process ends: faulthandler's watchdog is a thread of C that no long operation can hold up. Where
-the system can limit memory, it may not use more than 4 GiB.
+Writes `true` when it is ready, then reads lines `["answer", "expected"]` and writes for each `true` or `false`. If one
+takes longer than the seconds of the first argument, the process ends: faulthandler's watchdog is a thread of C that no
+long operation can hold up. Where the system can limit memory, it may not use more than 4 GiB.
 """
 
 import contextlib
@@ -47,13 +47,13 @@ def main(seconds: float) -> None:
     # Whatever the libraries print must not be taken for a reply.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(2, sys.stdout.fileno())
+    print("true", file=replies, flush=True)
     for line in sys.stdin:
         answer, expected = json.loads(line)
         faulthandler.dump_traceback_later(seconds, exit=True)
         equal = is_equal(answer, expected)
         faulthandler.cancel_dump_traceback_later()
-        replies.write(json.dumps(equal) + "\n")
-        replies.flush()
+        print(json.dumps(equal), file=replies, flush=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class AnswerChecker:
             reached first, except inside a single long operation.
 
     Raises:
-        `ImportError`: when math-verify is not installed.
+        `ImportError`: when math-verify is not installed, or when [`check`] cannot start it.
 
     Example:
 
@@ -66,7 +66,7 @@ class AnswerChecker:
     def _start(self) -> "subprocess.Popen[str]":
         worker = str(Path(__file__).with_name("answer_worker.py"))
         # -P: the folder of the worker must not come before the standard library.
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", worker, str(self.seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,6 +74,13 @@ class AnswerChecker:
             text=True,
             encoding="utf-8",
         )
+        assert process.stdout is not None
+        if not process.stdout.readline():  # or every answer would be wrong
+            process.communicate()
+            raise ImportError(
+                "math-verify is installed but does not start: `python -c 'import math_verify'` says why."
+            )
+        return process
 
     def _ask(self, answer: str, expected: str) -> bool:
         if self._process is None:

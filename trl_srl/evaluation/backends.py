@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ..prompts import THINK_OPEN, Message, is_think_prefilled, render_prompt
+from ..weights.adapter_loading import load_adapter, read_adapter
 
 
 BACKENDS = ("transformers", "vllm")
@@ -103,6 +104,9 @@ class TransformersBackend:
         """As in [`Backend`]."""
         set_seed(seed)
         prompt_ids = [render_prompt(prompt, self.tokenizer, tokenize=True) for prompt in prompts]
+        # As in training and in vLLM, whatever the checkpoint's own generation_config says: Qwen2.5 penalises
+        # repetitions there.
+        neutral = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": None}
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
@@ -114,6 +118,7 @@ class TransformersBackend:
                 [prompt_ids[place] for place in places],
                 max_new_tokens=max_completion_length,
                 eos_token_id=sorted(self._eos_ids),
+                **neutral,
                 **sampling,
             )
             for place, ids in zip(places, completions.tolist(), strict=True):
@@ -220,6 +225,7 @@ def load_backend(name: str, model: str, batch_size: int | None = None, dtype: st
         return VLLMBackend(model, dtype=dtype, **size)
     if name != "transformers":
         raise ValueError(f"backend={name!r} is unknown. Write one of {', '.join(BACKENDS)}.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    policy = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, device_map=device)
+    # Transformers' own loading of adapters leaves out what DoRA has learned.
+    load = load_adapter if read_adapter(model) else AutoModelForCausalLM.from_pretrained
+    policy = load(model, dtype=dtype, device_map="cuda" if torch.cuda.is_available() else "cpu")
     return TransformersBackend(policy, AutoTokenizer.from_pretrained(model), **size)

@@ -131,12 +131,12 @@ def evaluate_solutions(
         folder.mkdir(parents=True, exist_ok=True)
         journal = Journal(folder / "journal.jsonl", identity)
     with AnswerChecker() as checker:
-        records = list(_solve_all(backend, problems, settings, checker, journal, show_progress))
-        timed_out = checker.timed_out
+        chunks = list(_solve_all(backend, problems, settings, checker, journal, show_progress))
+    records = [record for chunk in chunks for record in chunk["records"]]
     results = {
         **identity,
         "metrics": {name: as_metric(value) for name, value in summarize_solutions(records).items()},
-        "answers_timed_out": timed_out,
+        "answers_timed_out": sum(chunk["answers_timed_out"] for chunk in chunks),
         **about_this_run(),
     }
     if folder is not None:
@@ -155,29 +155,29 @@ def _solve_all(
     journal: Journal | None,
     show_progress: bool,
 ) -> Iterator[dict[str, Any]]:
-    """A record for each problem: from the journal as far as it goes, then solved now."""
+    """Chunks of [`_solve_chunk`]: from the journal as far as it goes, then solved now."""
     from tqdm.auto import tqdm
 
     size = max(1, BATCHES_PER_CHUNK * backend.batch_size // (1 + settings.num_samples))
     chunks = [problems[start : start + size] for start in range(0, len(problems), size)]
-    done = [] if journal is None else journal.chunks
+    done = [] if journal is None else list(journal.chunks)
+    solved_before = sum(map(len, chunks[: len(done)]))
     with tqdm(
-        total=len(problems), desc="Solving", unit="problem", initial=sum(map(len, done)), disable=not show_progress
+        total=len(problems), desc="Solving", unit="problem", initial=solved_before, disable=not show_progress
     ) as progress:
-        for number, chunk in enumerate(chunks):
-            if number < len(done):
-                yield from done[number]
-                continue
-            records = _solve_chunk(backend, chunk, settings, checker, seed=f"{settings.seed}/{number}")
+        yield from done
+        for number, chunk in enumerate(chunks[len(done) :], start=len(done)):
+            solved = _solve_chunk(backend, chunk, settings, checker, seed=f"{settings.seed}/{number}")
             if journal is not None:
-                journal.append(records)
+                journal.append(solved)
             progress.update(len(chunk))
-            yield from records
+            yield solved
 
 
 def _solve_chunk(
     backend: "Backend", problems: Sequence[Problem], settings: SolvingSettings, checker: AnswerChecker, seed: str
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
+    """A record for each problem, and how many answers took too long to check."""
     common: dict[str, Any] = {
         "max_completion_length": settings.max_completion_length,
         "system_prompt": settings.system_prompt,
@@ -192,10 +192,11 @@ def _solve_chunk(
     solutions = solve(backend, problems)
     solutions += solve(backend, copies, temperature=settings.temperature) if copies else []
     of_problem = [*problems, *copies]
+    timed_out_before = checker.timed_out
     correct = checker.check([solution.answer for solution in solutions], [problem.answer for problem in of_problem])
     outcomes = [_outcome(solution, right) for solution, right in zip(solutions, correct, strict=True)]
     greedy, sampled, k = outcomes[: len(problems)], outcomes[len(problems) :], settings.num_samples
-    return [
+    records = [
         {
             "problem_id": problem.problem_id,
             "problem": problem.problem if isinstance(problem.problem, str) else problem.problem[-1]["content"],
@@ -205,6 +206,7 @@ def _solve_chunk(
         }
         for place, problem in enumerate(problems)
     ]
+    return {"records": records, "answers_timed_out": checker.timed_out - timed_out_before}
 
 
 def _outcome(solution: Solution, correct: bool) -> dict[str, Any]:

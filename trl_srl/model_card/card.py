@@ -16,8 +16,8 @@ from huggingface_hub import ModelCard
 from jinja2 import Environment, StrictUndefined
 from transformers.trainer import TRAINER_STATE_NAME
 
-from ..interruptions import newest_complete
 from ..prompts import SYSTEM_PROMPT
+from ..run_folder import read_log
 from ..training_log import Change, Log, by_split, duration, steps_in_words, summarize_log
 from .citations import PACKAGE_CITATION, SRL_CITATION
 from .curves import curve_table, write_curves
@@ -47,7 +47,7 @@ def write_card(run_dir: str | Path, evaluations: list[Evaluation], hub_model_id:
         `Path`: the card.
     """
     run_dir = Path(run_dir)
-    facts, log_history = read_facts(run_dir), _read_log(run_dir)
+    facts, log_history = read_facts(run_dir), read_log(run_dir)
     if hub_model_id is not None:
         facts["hub_model_id"] = hub_model_id
         write_facts(facts, run_dir)
@@ -82,18 +82,9 @@ def copy_card(run_dir: str | Path, merged_dir: str | Path) -> Path | None:
     facts = read_facts(run_dir) | {"merged": True, "name": merged_dir.absolute().name, "hub_model_id": None}
     write_facts(facts, merged_dir)
     shutil.copyfile(run_dir / "README.md", merged_dir / "README.md")
-    state = {"log_history": _read_log(run_dir)}
+    state = {"log_history": read_log(run_dir)}
     (merged_dir / TRAINER_STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
     return write_card(merged_dir, read_evaluations(merged_dir))
-
-
-def _read_log(run_dir: Path) -> Log:
-    """The trainer's log: that of the output folder, else of the newest checkpoint."""
-    folders = [run_dir, newest_complete(run_dir)[0]]
-    for folder in folders:
-        if folder is not None and (folder / TRAINER_STATE_NAME).is_file():
-            return json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))["log_history"]
-    return []
 
 
 def _place(text: str, ours: str, facts: Mapping[str, Any]) -> str:

@@ -38,13 +38,25 @@ class Evaluation(NamedTuple):
     metrics: dict[str, dict[str, float]]
 
     @property
+    def title(self) -> str:
+        """What was evaluated, in words."""
+        return KINDS[self.kind].title + (", step by step" if self.settings.get("step_by_step") else "")
+
+    @property
     def checkpoint(self) -> str:
         """`checkpoint-N` if it is one that was evaluated, else empty."""
-        return next((part for part in reversed(Path(self.model).parts) if part.startswith("checkpoint-")), "")
+        name = Path(self.model).name
+        return name if name.startswith("checkpoint-") else ""
 
     def is_of(self, run_dir: Path, hub_model_id: str | None) -> bool:
-        """Whether the run's own model (or a checkpoint of it) was evaluated, and not one to compare with."""
-        return self.model == hub_model_id or run_dir.absolute().name in Path(self.model).parts
+        """
+        Whether the run's own model (or a checkpoint of it) was evaluated, and not one to compare with. A path that is
+        not there, for the run was moved or evaluated elsewhere, is compared by its last name.
+        """
+        folder = Path(self.model).parent if self.checkpoint else Path(self.model)
+        if folder.is_dir() and self.model != hub_model_id:
+            return folder.resolve() == run_dir.resolve()
+        return self.model == hub_model_id or folder.name == run_dir.resolve().name
 
 
 def _read(file: Path) -> Evaluation:
@@ -91,29 +103,27 @@ def _name(dataset: str) -> str:
 
 
 def evaluation_tables(evaluations: list[Evaluation], run_dir: Path, hub_model_id: str | None) -> Markdown:
-    """One table for each kind, data set and split; its columns are the models that were evaluated on it."""
-    groups: dict[tuple[str, str, str, int], list[Evaluation]] = {}
+    """One table for each kind, data set, split and settings; its columns are the models that were evaluated so."""
+    groups: dict[tuple[str, str, str, int, str], list[Evaluation]] = {}
     for evaluation in evaluations:
-        key = (evaluation.kind, _name(evaluation.dataset), evaluation.split, evaluation.size)
+        settings = ", ".join(
+            f"{name} = {shorten(one_line(value), 80)}"
+            for name, value in evaluation.settings.items()
+            if value is not None
+        )
+        key = (evaluation.kind, _name(evaluation.dataset), evaluation.split, evaluation.size, settings)
         groups.setdefault(key, []).append(evaluation)
     blocks = []
-    for (kind, dataset, split, size), group in groups.items():
+    for (kind, dataset, split, size, settings), group in groups.items():
         where = f"{escape(dataset)}, {escape(split)}" if split else escape(dataset)
         header = ["", *(_model_title(evaluation, run_dir, hub_model_id) for evaluation in group)]
         names = dict.fromkeys(name for evaluation in group for name in evaluation.metrics)
         rows = [
             [LABELS.get(name, name), *(_cell(evaluation.metrics.get(name)) for evaluation in group)] for name in names
         ]
-        blocks.append(f"**{KINDS[kind].title}: {where}** ({size:,} {KINDS[kind].unit})\n\n{table(header, rows)}")
-        settings = {
-            ", ".join(
-                f"{name} = {shorten(one_line(value), 80)}"
-                for name, value in evaluation.settings.items()
-                if value is not None
-            ): None
-            for evaluation in group
-        }
-        blocks += [f"Settings: {escape(text)}." for text in settings if text]
+        blocks.append(f"**{group[0].title}: {where}** ({size:,} {KINDS[kind].unit})\n\n{table(header, rows)}")
+        if settings:
+            blocks.append(f"Settings: {escape(settings)}.")
     return Markdown("\n\n".join(blocks))
 
 
@@ -149,7 +159,7 @@ def eval_results(evaluations: list[Evaluation], run_dir: Path, hub_model_id: str
                     dataset_name=_name(evaluation.dataset),
                     dataset_split=evaluation.split or None,
                     metric_type=name,
-                    metric_name=f"{name} ({KINDS[evaluation.kind].title.lower()})",
+                    metric_name=f"{name} ({evaluation.title.lower()})",
                     metric_value=metric["value"],
                     metric_args=interval if has_interval else None,
                 )

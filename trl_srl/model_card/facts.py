@@ -5,7 +5,6 @@ machine: of a local model or data set only the folder's name.
 """
 
 import json
-import os
 import re
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from huggingface_hub import ModelCard
 from trl.trainer.utils import get_config_model_id
 
 from ..prompts import is_think_prefilled, render_prompt
+from ..shards import write_text
 
 
 FACTS = "training_facts.json"
@@ -81,9 +81,7 @@ def read_facts(run_dir: str | Path) -> dict[str, Any]:
 
 def write_facts(facts: dict[str, Any], run_dir: str | Path) -> None:
     """Write the facts, in one piece: a run may be killed at any moment."""
-    unfinished = Path(run_dir, f"{FACTS}.tmp")
-    unfinished.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(unfinished, Path(run_dir, FACTS))
+    write_text(Path(run_dir, FACTS), json.dumps(facts, indent=2, default=str) + "\n")
 
 
 def started_from(model: str | None) -> dict[str, Any] | None:

@@ -150,9 +150,9 @@ def trainable_weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def keep_adapters_in_fp32(model: torch.nn.Module, trained: dict[str, torch.Tensor]) -> int:
+def keep_adapters_in_fp32(model: Any, trained: dict[str, torch.Tensor]) -> int:
     """
-    Undo TRL's cast of the adapters on a quantised model to bfloat16.
+    Undo TRL's cast of the adapters on a quantised model to bfloat16; other models are left alone.
 
     TRL follows the QLoRA paper there, whatever `bf16` says. With `fp16=True` the gradient scaler cannot unscale
     bfloat16 gradients (https://github.com/huggingface/trl/issues/4901), so that a T4 could not train at all. With
@@ -160,8 +160,11 @@ def keep_adapters_in_fp32(model: torch.nn.Module, trained: dict[str, torch.Tenso
     the last one, and are rounded away. Products are still made in 16 bit, by autocast. To be removed when TRL keeps
     them in float32.
 
+    A module that is trained as a whole (`modules_to_save`) gets the precision of the one it stands for: what comes
+    before and after it computes in that one, and generation knows no autocast.
+
     Args:
-        model (`PeftModel`):
+        model ([`~transformers.PreTrainedModel`] or `PeftModel`):
             The model as TRL has made it.
         trained (`dict[str, torch.Tensor]`):
             What [`trainable_weights`] gave before, for an adapter that was trained already: the cast has rounded it.
@@ -169,9 +172,15 @@ def keep_adapters_in_fp32(model: torch.nn.Module, trained: dict[str, torch.Tenso
     Returns:
         `int`: number of parameters (tensors) that were cast.
     """
+    if not (getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
+        return 0
     cast = 0
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
-            parameter.data = trained.get(name, parameter.data).to(parameter.device, torch.float32)
+        whole_module, found, weight = name.partition("modules_to_save.")
+        dtype = torch.float32
+        if found:
+            dtype = model.get_parameter(f"{whole_module}original_module.{weight.partition('.')[2]}").dtype
+        if parameter.requires_grad and parameter.dtype != dtype:
+            parameter.data = trained.get(name, parameter.data).to(parameter.device, dtype)
             cast += 1
     return cast
