@@ -54,6 +54,15 @@ def test_results_are_a_table_in_a_terminal(terminal, capsys):
     ]
 
 
+def test_what_was_logged_once_is_no_change(terminal, capsys):
+    once = [Change("training", "Reward", 0.5, 0.5, (10, 10), (10, 10))]
+    assert results_text(once, "Training: 10 steps") == "Training: 10 steps\ntraining, step 10:\n  Reward: 0.500"
+    show(results_table(once, "Training: 10 steps"), "plain")
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert cells == [["training", "", "", "step 10"], ["", "Reward", "", "0.500"]]
+
+
 def test_the_first_batch_is_plain_text_in_a_pipe(capsys):
     show(diagnosis_table(diagnosis()), str(diagnosis()))
     assert capsys.readouterr().out == f"{diagnosis()}\n"

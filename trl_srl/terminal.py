@@ -38,14 +38,15 @@ def diagnosis_table(diagnosis: Diagnosis) -> Table:
 
 
 def results_table(changes: Sequence[Change], title: str) -> Table:
-    """Metrics at the beginning and at the end, for the training and for each evaluation set."""
+    """Metrics at the beginning (if that is not the end) and at the end, for the training and each evaluation set."""
     table = Table(title=title, title_justify="left")
     for column in ("", "metric", "at the beginning", "at the end"):
         table.add_column(column, justify="right" if column.startswith("at") else "left")
     for (split, first, last), group in by_split(changes).items():
-        table.add_row(Text(split, style="bold"), "", first, last, style="dim")
+        once = first == last
+        table.add_row(Text(split, style="bold"), "", "" if once else first, last, style="dim")
         for change in group:
-            table.add_row("", change.title, f"{change.first:.3f}", f"{change.last:.3f}")
+            table.add_row("", change.title, "" if once else f"{change.first:.3f}", f"{change.last:.3f}")
         table.add_section()
     return table
 
@@ -54,6 +55,7 @@ def results_text(changes: Sequence[Change], title: str) -> str:
     """The same as text, a line for each metric."""
     lines = [title]
     for (split, first, last), group in by_split(changes).items():
-        lines.append(f"{split}, {first} → {last}:")
-        lines += [f"  {change.title}: {change.first:.3f} → {change.last:.3f}" for change in group]
+        once = first == last
+        lines.append(f"{split}, {last}:" if once else f"{split}, {first} → {last}:")
+        lines += [f"  {c.title}: {'' if once else f'{c.first:.3f} → '}{c.last:.3f}" for c in group]
     return "\n".join(lines)
