@@ -60,6 +60,6 @@ def find_run(run_dir: str | Path) -> RunFolder:
             return run
     several = f" {len(below)} runs are below it: {', '.join(map(str, below))}." if below else ""
     raise FileNotFoundError(
-        f"{run_dir} has neither rollouts (rollouts/step-….parquet) nor a log (trainer_state.json, also in "
+        f"{run_dir} has neither rollouts (_rollouts/step-….parquet) nor a log (trainer_state.json, also in "
         f"checkpoints).{several} Name the output_dir of one training run."
     )
