@@ -10,6 +10,7 @@ export TOKENIZERS_PARALLELISM ?= false
 .PHONY: demo test test-slow docs lint clean
 
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV): some minutes, in which pip says nothing."
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet "$(TORCH)")
 	$(BIN)/python -m pip install --quiet --editable ".[dev,demo]"

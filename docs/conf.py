@@ -4,7 +4,10 @@ import re
 from typing import Any
 
 import trl_srl
+from trl_srl.cli.quiet import hush
 
+
+hush()
 
 project = "trl-srl"
 author = "The trl-srl authors"

@@ -21,7 +21,7 @@ from trl_srl import SRLConfig, SRLTrainer, adapt, evaluate_steps, format_traject
 class Example:
     """What is learned from."""
 
-    dataset: str = "openai/gsm8k"  # or a .jsonl file with its columns, `question` and `answer`
+    dataset: str = "openai/gsm8k"  # or a .jsonl file in its form: `question`, and `answer` that ends in `#### 72`
     dataset_config: str | None = "main"
     num_held_out: int = 60  # problems
 

@@ -1,6 +1,7 @@
 """Defaults are the paper's, bad values end in one clear error, and TRL's parser reads every field."""
 
 import pytest
+from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig, TrlParser
 
 from trl_srl.config import DynamicSamplingConfig, SRLConfig
@@ -211,3 +212,11 @@ def test_the_best_checkpoint_goes_by_something_that_cannot_be_gamed(make_config,
             ValueError, match=r"may prefer a model that writes nothing usable\. Write one of eval_srl/sim"
         ):
             make_config(metric_for_best_model=metric, **best)
+
+
+@pytest.mark.skipif(is_torch_bf16_gpu_available(), reason="here bfloat16 is right")
+@pytest.mark.parametrize("config_class", [SRLConfig, DynamicSamplingConfig])
+def test_without_a_gpu_the_error_names_the_settings_of_a_cpu(config_class, tmp_path, make_config):
+    with pytest.raises(ValueError, match="On a CPU write use_cpu=True, bf16=False"):
+        config_class(output_dir=str(tmp_path))
+    assert make_config(config_class).use_cpu

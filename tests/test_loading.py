@@ -94,8 +94,14 @@ def test_missing_file_says_where_it_was_looked_for(tmp_path, monkeypatch, name):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
         load_rows(str(tmp_path / "nowhere"))
+
+
+def test_a_name_that_is_neither_here_nor_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"no folder rowz \(relative to {tmp_path}\), nor .* from the Hub: "):
+        load_rows("rowz")
 
 
 TITLED = "We add.\n1. **Halve**: 48 / 2 = 24\n2. **Add**: 48 + 24 = 72\n\nThe answer is 72."

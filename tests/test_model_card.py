@@ -318,6 +318,11 @@ def test_the_log_of_the_newest_whole_checkpoint_stands_in(run_dir):
     assert "| On training prompts | step 1 | step 2 |" in card(run_dir)
 
 
+def test_what_was_logged_once_has_one_column(run_dir):
+    (run_dir / "trainer_state.json").write_text(json.dumps({"log_history": LOG[:1]}))
+    assert "| On training prompts | step 1 |\n| --- | ---: |\n| Reward | 0.100 |" in card(run_dir)
+
+
 def test_parts_of_an_interrupted_run_are_added_up(run_dir):
     parts = [
         {"first_step": 2, "last_step": 3, "seconds": 60.0, "hardware": "1 x T4"},

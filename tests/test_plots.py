@@ -96,7 +96,7 @@ def test_the_command(tmp_path, capsys):
     folders = [write_run(tmp_path / f"srl-seed{i}", [], log_of(0.1, 0.2 + i / 10)) for i in range(2)]
     write_run(tmp_path / "other", [], log_of(0.3))
     main(["plot", *map(str, folders), f"RLVR={tmp_path / 'other'}", "-o", str(tmp_path / "plot.png")])
-    assert capsys.readouterr().out.endswith("plot.png: srl (2), RLVR (1)\n")
+    assert capsys.readouterr().out.endswith("plot.png: srl (2 runs), RLVR (1 run)\n")
     assert (tmp_path / "plot.png").stat().st_size > 5000
     with pytest.raises(SystemExit) as ended:
         main(["plot", str(tmp_path / "nowhere")])

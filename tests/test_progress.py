@@ -13,6 +13,8 @@ from trl_srl.preparing.progress import describe, progress
         (1200, None, 10.0, "Formatting: 1,200 rows, 120 rows/s"),
         (0, 5000, 10.0, "Formatting: 0 of 5,000 rows, 0 rows/s"),
         (10, 7210, 1.0, "Formatting: 10 of 7,210 rows, 10 rows/s, 0:12:00 left"),
+        (163_000, 163_000, 10.0, "Formatting: 163,000 of 163,000 rows, 16,300 rows/s, 0:00:00 left"),
+        (1, 5, 8.0, "Formatting: 1 of 5 rows, 0.125 rows/s, 0:00:32 left"),
         (6, 5, 1.0, "Formatting: 6 rows, 6 rows/s"),  # more than was said: then nothing is said of a total
         (5, 5, 0.0, "Formatting: 5 of 5 rows, 0 rows/s"),
     ],
@@ -52,3 +54,4 @@ def test_in_a_terminal_there_is_a_bar(monkeypatch):
     assert "Formatting" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
     assert "rows/s" in terminal.getvalue()
+    assert "e+" not in terminal.getvalue()  # three rows in no time are many a second

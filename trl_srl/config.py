@@ -93,6 +93,12 @@ class DynamicSamplingConfig(GRPOConfig):
                     f"num_generations={self.num_generations}. Make it a multiple of {self.num_generations}: for "
                     f"instance per_device_train_batch_size={self.num_generations}."
                 ) from error
+            if "bf16/gpu" in str(error):
+                raise ValueError(
+                    "There is no GPU here that computes in bfloat16, TRL's default. On a CPU write use_cpu=True, "
+                    "bf16=False (--use_cpu true --bf16 false), on an older GPU such as a T4 bf16=False, fp16=True "
+                    "(--bf16 false --fp16 true)."
+                ) from error
             raise
 
 

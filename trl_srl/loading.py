@@ -56,7 +56,14 @@ def load_rows(source: str, split: str = "train", name: str | None = None, stream
         )
     if path.suffix in _BUILDERS or _is_pattern(source):
         raise FileNotFoundError(f"There is no file {source}. Check the path (it is relative to {Path.cwd()}).")
-    return _load(source, source, name=name, split=split, streaming=streaming)
+    try:
+        return _load(source, source, name=name, split=split, streaming=streaming)
+    except (FileNotFoundError, ConnectionError) as error:
+        if path.exists():
+            raise
+        raise FileNotFoundError(
+            f"There is no folder {source} (relative to {Path.cwd()}), nor could it be read from the Hub: {error}"
+        ) from error
 
 
 def _load(source: str, *args: Any, **options: Any) -> Any:

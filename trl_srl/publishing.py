@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.logging import get_logger
+from transformers import ProgressCallback
 from transformers.utils import is_in_notebook
 
 from .model_card import (
@@ -16,7 +17,7 @@ from .model_card import (
     write_facts,
 )
 from .resuming import ResumableTrainer
-from .terminal import results_table, results_text, show
+from .terminal import LineProgress, results_table, results_text, show
 from .training_log import duration, summarize_log
 
 
@@ -55,6 +56,8 @@ class PublishingTrainer(ResumableTrainer):
 
             if self.pop_callback(NotebookProgressCallback) is not None:
                 self.add_callback(NotebookTable)
+        elif self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(LineProgress)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], with a table of the metrics at the beginning and at the end."""

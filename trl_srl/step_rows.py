@@ -43,7 +43,7 @@ DROP_REASONS = {
     "unfinished": "trajectories that end before the answer or the submission",
     "wrong_answer": "solutions that are marked as wrong, or as not verified",
     "invalid_problem": "problems or solutions that the data set marks as invalid",
-    "no_solution": "rows without a solution",
+    "no_solution": "rows without a solution in the form that the adapter reads",
     "unreadable_messages": "rows whose messages are no chat",
 }
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from . import card, compare, demo, evaluate, memory, merge, plot, prepare, report, train
+from .quiet import hush
 
 
 COMMANDS = {
@@ -19,12 +20,19 @@ COMMANDS = {
     "merge": merge,
     "demo": demo,
 }
+# What Ctrl-C leaves to go on from.
+GOES_ON = {
+    "prepare": " The same command goes on where it stopped.",
+    "evaluate": " With --output_dir, the same command goes on where it stopped.",
+    "train": " If there is a checkpoint, --resume_from_checkpoint true goes on from it.",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """
     Run `trl-srl`. What a user can mend (values, files, packages) ends in one line and exit code 2, a
-    model that cannot learn in one line and exit code 1; all else keeps its traceback.
+    model that cannot learn in one line and exit code 1, Ctrl-C in one line and exit code 130; all else keeps its
+    traceback.
 
     Args:
         argv (`list[str]`, *optional*):
@@ -43,12 +51,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         module.add_parser(subparsers, name)
     arguments = list(sys.argv[1:] if argv is None else argv)
     parsed_by_trl = {"train": train, "memory": memory}
-    if arguments and arguments[0] in parsed_by_trl and not {"-h", "--help"} & set(arguments):
-        # Their options are the fields of TRL's and our dataclasses: TRL's own parser reads them.
-        parsed_by_trl[arguments[0]].main(arguments[1:])
-        return
-    args = parser.parse_args(arguments)
+    hush()
     try:
-        COMMANDS[args.command].run(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        parser.exit(2, f"trl-srl {args.command}: {error}\n")
+        if arguments and arguments[0] in parsed_by_trl and not {"-h", "--help"} & set(arguments):
+            # Their options are the fields of TRL's and our dataclasses: TRL's own parser reads them.
+            parsed_by_trl[arguments[0]].main(arguments[1:])
+            return
+        args = parser.parse_args(arguments)
+        try:
+            COMMANDS[args.command].run(args)
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            parser.exit(2, f"trl-srl {args.command}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\ntrl-srl {arguments[0]}: interrupted.{GOES_ON.get(arguments[0], '')}\n")

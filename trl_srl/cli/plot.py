@@ -64,5 +64,5 @@ def run(args: argparse.Namespace) -> None:
         groups.setdefault(name, []).append(found.log)
     left_out = plot_runs(groups, args.output, metrics=args.metrics, band=args.band, smooth=args.smooth)
     lines = [f"left out: {what}" for what in left_out]
-    drawn = ", ".join(f"{name} ({len(logs)})" for name, logs in groups.items())
+    drawn = ", ".join(f"{name} ({len(logs)} run{'s' * (len(logs) > 1)})" for name, logs in groups.items())
     sys.stdout.write("\n".join([*lines, f"wrote {args.output}: {drawn}"]) + "\n")

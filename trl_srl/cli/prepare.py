@@ -50,7 +50,9 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     )
     parser.add_argument("--problem_column", default="problem", help="column of the problem (default: problem)")
     parser.add_argument("--solution_column", help="column of a solution in one text, to be cut into steps")
-    parser.add_argument("--answer_column", help="column of the final answer, kept for evaluation")
+    parser.add_argument(
+        "--answer_column", help="column of the final answer, kept for evaluation (default: answer, if there is one)"
+    )
     parser.add_argument(
         "--style",
         default="auto",

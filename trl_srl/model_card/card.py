@@ -162,8 +162,12 @@ def _changes(changes: list[Change]) -> Markdown:
     """A table for the training and for each evaluation set."""
     tables = []
     for (split, first, last), group in by_split(changes).items():
-        header = ["On training prompts" if split == "training" else f"On evaluation data: {split}", first, last]
-        tables.append(table(header, [[c.title, f"{c.first:.3f}", f"{c.last:.3f}"] for c in group]))
+        title = "On training prompts" if split == "training" else f"On evaluation data: {split}"
+        if first == last:  # logged once
+            tables.append(table([title, last], [[c.title, f"{c.last:.3f}"] for c in group]))
+        else:
+            rows = [[c.title, f"{c.first:.3f}", f"{c.last:.3f}"] for c in group]
+            tables.append(table([title, first, last], rows))
     return Markdown("\n\n".join(tables))
 
 

@@ -9,6 +9,11 @@ from contextlib import contextmanager
 SECONDS_BETWEEN_LINES = 10.0
 
 
+def _rate(rate: float) -> str:
+    """Three digits, and never an exponent."""
+    return f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"
+
+
 def describe(description: str, done: int, total: int | None, seconds: float, unit: str) -> str:
     """
     One line about the progress so far.
@@ -24,7 +29,7 @@ def describe(description: str, done: int, total: int | None, seconds: float, uni
     """
     rate = done / seconds if seconds > 0 else 0.0
     known = total is not None and total >= done
-    line = f"{description}: {done:,}{f' of {total:,}' if known else ''} {unit}, {rate:,.3g} {unit}/s"
+    line = f"{description}: {done:,}{f' of {total:,}' if known else ''} {unit}, {_rate(rate)} {unit}/s"
     if known and total is not None and rate:
         left = round((total - done) / rate)
         line += f", {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
@@ -75,15 +80,16 @@ def progress(description: str, total: int | None, unit: str = "rows") -> Iterato
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[rate]:,.3g}} {unit}/s"),
+        TextColumn(f"{{task.fields[rate]}} {unit}/s"),
         TimeElapsedColumn(),
+        TextColumn("left:"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total, rate=0.0)
+        task = bar.add_task(description, total=total, rate="0")
 
         def advance_bar(count: int) -> None:
             bar.advance(task, count)
-            bar.update(task, rate=bar.tasks[0].completed / max(bar.tasks[0].elapsed or 0.0, 1e-9))
+            bar.update(task, rate=_rate(bar.tasks[0].completed / max(bar.tasks[0].elapsed or 0.0, 1e-9)))
 
         yield advance_bar

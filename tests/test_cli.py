@@ -1,0 +1,56 @@
+"""`trl-srl` itself: what ends in one line, and what is not repeated from other packages."""
+
+import logging
+import os
+import signal
+import threading
+import warnings
+
+import pytest
+
+from trl_srl.cli import main
+from trl_srl.cli.quiet import hush
+
+
+def test_only_what_is_beside_the_point_is_left_out():
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        hush()
+        for name in ("gradient_checkpointing", "is_gradient_checkpointing", "gradient_checkpointing_enable"):
+            warnings.warn(f"`{name}` is deprecated and will be removed in v6. Use `…` instead.", FutureWarning)
+        warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then …", UserWarning)
+        warnings.warn("`max_prompt_length` is deprecated", FutureWarning)
+        warnings.warn("Could not pin", UserWarning)
+    assert [str(warning.message) for warning in heard] == ["`max_prompt_length` is deprecated", "Could not pin"]
+    assert not logging.getLogger("bitsandbytes.backends.cpu.ops").isEnabledFor(logging.WARNING)
+    assert logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.WARNING)
+
+
+def test_ctrl_c_ends_in_one_line(tmp_path, capsys):
+    """The signal comes while the command waits for its configuration, which stands in a pipe."""
+    pipe = tmp_path / "x.yaml"
+    os.mkfifo(pipe)
+
+    def press_ctrl_c():
+        with pipe.open("w"):  # once the command reads
+            os.kill(os.getpid(), signal.SIGINT)
+            pressed.wait(60)
+
+    pressed, thread = threading.Event(), threading.Thread(target=press_ctrl_c)
+    thread.start()
+    try:
+        with pytest.raises(SystemExit) as exit_info:
+            main(["train", "--config", str(pipe)])
+    finally:
+        pressed.set()
+        thread.join()
+    assert exit_info.value.code == 130
+    line = "trl-srl train: interrupted. If there is a checkpoint, --resume_from_checkpoint true goes on from it."
+    assert capsys.readouterr().err.strip() == line
+
+
+def test_a_command_is_needed(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([])
+    assert exit_info.value.code == 2
+    assert "usage: trl-srl" in capsys.readouterr().err
