@@ -145,6 +145,20 @@ def test_malformed_calls_are_turns_without_an_action():
     assert (len(trajectory.steps), trajectory.skipped_turns) == (1, 6)
 
 
+def test_a_value_that_ends_its_own_block_is_no_action_and_never_a_shorter_one():
+    value = "a</parameter>b"
+    trajectory = read_messages(
+        [*PROMPT, says("", call("edit", {"text": value})), says("", call("edit", {"text": "a"}))],
+        action_format="function",
+    )
+    assert [action for action, _ in pairs(trajectory)] == [
+        "<function=edit>\n<parameter=text>a</parameter>\n</function>"
+    ]
+    assert trajectory.skipped_turns == 1
+    as_json = read_messages([*PROMPT, says("", call("edit", {"text": value}))])
+    assert value in as_json.steps[0]["action"]  # JSON can hold it
+
+
 def test_older_swe_agent():
     chat = [
         {"role": "system", "system_prompt": "You act.", "text": None},

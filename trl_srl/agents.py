@@ -205,7 +205,9 @@ def _read_turn_action(turn: _Turn, action_format: str | None) -> str | None:
         return None
     if turn.calls and action_format != "command":
         calls = [call for call in turn.calls if call is not None]
-        return write_calls(calls, action_format) if len(calls) == len(turn.calls) else None
+        written = write_calls(calls, action_format) if len(calls) == len(turn.calls) else None
+        # A value may hold the tag that ends it: what reads as another action is none.
+        return written if written is not None and read_action(written, action_format) == written else None
     return read_action(turn.content, action_format)
 
 
