@@ -94,6 +94,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     rewriting = parser.add_argument_group("rewriting solutions that are not step-wise")
     rewriting.add_argument(
         "--rewrite_with",
+        "--rewrite-with",
         metavar="MODEL",
         help="model that rewrites solutions into titled steps: its name on the server "
         "of --rewrite_base_url, else a path or Hub id to load here",
