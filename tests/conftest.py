@@ -277,3 +277,34 @@ def srl_args(tmp_path):
         return cls(**(defaults | kwargs))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def command_parsers():
+    """The commands' own parsers by name; those of `train` by stage."""
+    import argparse
+
+    from trl_srl.cli import COMMANDS
+    from trl_srl.cli.stage_options import make_parser
+
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    for name, module in COMMANDS.items():
+        module.add_parser(subparsers, name)
+    return dict(subparsers.choices) | {stage: make_parser(stage) for stage in ("srl", "rlvr")}
+
+
+@pytest.fixture(scope="session")
+def parse_command(command_parsers):
+    """Parses a line `trl-srl …` as the command itself would; an option that does not exist ends the test."""
+    import shlex
+
+    def parse(line):
+        command, *arguments = shlex.split(line, comments=True)[1:]
+        if command in ("train", "memory"):
+            # The command reads these by itself and leaves the rest to TRL's parser.
+            own, rest = command_parsers[command].parse_known_args(arguments)
+            command_parsers[getattr(own, "stage", None) or "srl"].parse_args(rest)
+        elif command != "--version":
+            command_parsers[command].parse_args(arguments)
+
+    return parse

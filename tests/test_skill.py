@@ -1,8 +1,6 @@
 """skills/trl-srl: its form, and that every command, option and YAML key in it is one that exists."""
 
-import argparse
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -21,18 +19,6 @@ YAML = re.search(r"^```yaml\n(.*?)^```", TEXT, re.S | re.M)[1]
 LINES = [line for line in BLOCKS.splitlines() if line.startswith("trl-srl ")]
 
 
-@pytest.fixture(scope="module")
-def parsers():
-    """The commands' own parsers; those of `train` for each stage."""
-    from trl_srl.cli.stage_options import make_parser
-
-    parser = argparse.ArgumentParser()
-    subparsers = parser.add_subparsers()
-    for name, module in COMMANDS.items():
-        module.add_parser(subparsers, name)
-    return dict(subparsers.choices) | {stage: make_parser(stage) for stage in ("srl", "rlvr")}
-
-
 def test_it_has_the_form_of_a_skill():
     _, front, body = TEXT.split("---\n", 2)
     front = yaml.safe_load(front)
@@ -47,27 +33,18 @@ def test_it_uses_every_command_of_a_run():
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_commands_parse(line, parsers):
-    command, *arguments = shlex.split(line)[1:]
-    if command == "--version":
-        return
-    if command in ("train", "memory"):
-        # The command reads these by itself and leaves the rest to TRL's parser.
-        own, rest = parsers[command].parse_known_args(arguments)
-        stage = getattr(own, "stage", None) or "srl"
-        parsers[stage].parse_args(rest)
-    else:
-        parsers[command].parse_args(arguments)
+def test_commands_parse(line, parse_command):
+    parse_command(line)
 
 
-def test_every_option_and_name_exists(parsers):
+def test_every_option_and_name_exists(command_parsers):
     # hf upload's own is the last.
-    known = {option for parser in parsers.values() for option in parser._option_string_actions} | {
+    known = {option for parser in command_parsers.values() for option in parser._option_string_actions} | {
         "--version",
         "--exclude",
     }
     assert {*re.findall(r"(?<![\w-])--[a-z0-9_]+", TEXT)} - known == set()
-    assert {f"--{name}" for name in yaml.safe_load(YAML)} <= {*parsers["srl"]._option_string_actions}
+    assert {f"--{name}" for name in yaml.safe_load(YAML)} <= {*command_parsers["srl"]._option_string_actions}
     for name in ADAPTERS:
         assert re.search(rf"\b{name}\b", TEXT), f"the adapter {name} is missing"
     for style in STYLES:
