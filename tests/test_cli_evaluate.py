@@ -163,6 +163,9 @@ def test_benchmarks_are_counted_as_in_the_paper():
 def test_bad_input_ends_in_one_line(fail, tmp_path, sums):
     data = write(tmp_path / "x.jsonl", [{"problem": "p", "steps": ["a", "b"]}])
     assert "leave out --step_by_step" in fail("--steps", "--step_by_step", "--dataset", data)
+    step_rows = write(tmp_path / "z.jsonl", [{"prompt": [{"role": "user", "content": "p"}], "expert_action": "a"}])
+    written = fail("--steps", "--dataset", step_rows, "--split", "train", "--system_prompt", "S")
+    assert "step rows have their prompts already" in written
     assert "--dataset is missing" in fail()
     assert "has no column ['answer']; it has ['problem', 'steps']" in fail("--dataset", data)
     assert "There is no file nowhere.jsonl" in fail("--dataset", "nowhere.jsonl")

@@ -1,13 +1,24 @@
 """When TRL changes what we rely on, construction fails and says so."""
 
+import re
+
 import pytest
 from trl import GRPOTrainer
 
-from trl_srl.seams import check_generated, check_trl_attributes, check_trl_methods
+from trl_srl.seams import TRL_SEAMS, check_generated, check_trl_attributes, check_trl_methods
+
+from .test_layers import PACKAGE, TOUCH_TRL_PRIVATES
 
 
 def test_the_installed_trl_has_the_methods():
     check_trl_methods(GRPOTrainer)
+
+
+@pytest.mark.parametrize("module", sorted(TOUCH_TRL_PRIVATES))
+def test_every_method_of_trl_that_we_use_is_checked(module):
+    source = (PACKAGE / f"{module}.py").read_text()
+    used = {name for name in re.findall(r"(?:self|super\(\))\.(_[a-z]\w*)\(", source) if hasattr(GRPOTrainer, name)}
+    assert used and used <= set(TRL_SEAMS)
 
 
 def test_a_changed_method_fails_loudly():

@@ -1,7 +1,10 @@
 """The whole chain as a user runs it: QLoRA SRL → RLVR → merge → verify → generate, and what may happen on the way."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -9,6 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.cli import main
+
+from .test_several_processes import LAUNCH
 
 
 QLORA = {
@@ -44,12 +49,24 @@ def run(tmp_path, monkeypatch, qlora_base, expert_trajectories, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in expert_trajectories))
 
-    def train(*arguments, rlvr=None, **top):
+    def train(*arguments, rlvr=None, processes=1, **top):
         options = SHARED | {"model_name_or_path": qlora_base, "dataset_name": "sums.jsonl", "output_dir": "srl"}
         options |= {"learning_rate": 1e-2, "system_prompt": "S"} | top
         if rlvr is not None:
             options["rlvr"] = {"system_prompt": "A", "learning_rate": 5e-3, "max_refill_rounds": 10} | rlvr
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(options))
+        if processes > 1:
+            command = [
+                sys.executable,
+                "-m",
+                "accelerate.commands.launch",
+                *LAUNCH[processes],
+                "-m",
+                "trl_srl.cli.train",
+            ]
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+            command += ["--config", "config.yaml"]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200).stdout
         main(["train", "--config", "config.yaml", *arguments])
         return capsys.readouterr().out
 
@@ -112,6 +129,14 @@ def test_whole_models(tmp_path, run, capsys):
     assert "The second stage starts 0.0e+00 from where the first ended" in out
     srl, rlvr = (load_file(tmp_path / stage / "model.safetensors") for stage in ("srl", "both"))
     assert not same(srl, rlvr)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(260)
+def test_two_processes_begin_the_second_stage_together(run):
+    out = run(learning_rate=1e-3, rlvr={"learning_rate": 1e-3}, processes=2)
+    assert "The second stage starts 0.0e+00 from where the first ended" in out
+    assert out.splitlines()[-1] == "Model saved to srl-rlvr."
 
 
 def test_a_lost_first_stage_is_noticed(tmp_path, run, qlora_base, capsys):

@@ -101,6 +101,8 @@ def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:
     split = args.split or "validation"
     rows = load_rows(args.dataset, split=split, name=args.name)
     if is_step_rows(rows):
+        if args.system_prompt is not None:
+            raise ValueError("--system_prompt: step rows have their prompts already. Leave it out.")
         rows, summary = check_step_rows(rows)
     else:
         rows, summary = format_trajectories(rows, system_prompt=args.system_prompt)

@@ -180,6 +180,7 @@ def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], re
         return False
     trainer.save_model(args.output_dir)
     write_handover(trainer, args.output_dir, before, _lasting(options))
+    trainer.accelerator.wait_for_everyone()  # the main process saves, and all of them read it for the second stage
     trainer.accelerator.print(f"Model saved to {args.output_dir}.")
     if args.push_to_hub:
         trainer.push_to_hub()

@@ -226,6 +226,6 @@ def load_backend(name: str, model: str, batch_size: int | None = None, dtype: st
     if name != "transformers":
         raise ValueError(f"backend={name!r} is unknown. Write one of {', '.join(BACKENDS)}.")
     # Transformers' own loading of adapters leaves out what DoRA has learned.
-    load: Any = load_adapter if read_adapter(model) else AutoModelForCausalLM.from_pretrained
-    policy = load(model, dtype=dtype, device_map="cuda" if torch.cuda.is_available() else "cpu")
+    load = load_adapter if read_adapter(model) else AutoModelForCausalLM.from_pretrained
+    policy: Any = load(model, dtype=dtype, device_map="cuda" if torch.cuda.is_available() else "cpu")
     return TransformersBackend(policy, AutoTokenizer.from_pretrained(model), **size)
