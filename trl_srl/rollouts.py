@@ -1,7 +1,7 @@
 """Every rollout of a run, in Parquet files that a person or the report can read.
 
-`<output_dir>/_rollouts/step-00000010.parquet` holds what one process sampled up to step 10 since its file before; other
-processes write `step-00000010-1.parquet`, …, and an evaluation at that step `step-00000010-eval.parquet`. Nothing is
+`<output_dir>/_rollouts/step-00000010.parquet` holds what one process sampled up to step 10 since its file before;
+other processes write `step-00000010-1.parquet`, …, and an evaluation at that step `step-00000010-eval.parquet`. Nothing is
 gathered: each process writes the rollouts that it trains on, and of the others those that it generated.
 
 A file appears as a whole or not at all. One is written at each logging step and before each checkpoint, so that a run
@@ -257,8 +257,8 @@ def read_rollouts(run_dir: str | Path) -> "Dataset":
     files = rollout_files(Path(run_dir, FOLDER))
     if not files:
         raise FileNotFoundError(
-            f"{run_dir} has no rollouts (_rollouts/step-….parquet). Name the output_dir of a run that was trained with "
-            "save_rollouts=True, which is the default."
+            f"{run_dir} has no rollouts (_rollouts/step-….parquet). Name the output_dir of a run that was trained "
+            "with save_rollouts=True, which is the default."
         )
     table = pa.concat_tables([pq.read_table(file) for file in files])
     return Dataset(table.sort_by([("step", "ascending"), ("split", "descending"), ("group", "ascending")]))
