@@ -1,8 +1,8 @@
 """Every rollout of a run, in Parquet files that a person or the report can read.
 
 `<output_dir>/_rollouts/step-00000010.parquet` holds what one process sampled up to step 10 since its file before;
-other processes write `step-00000010-1.parquet`, …, and an evaluation at that step `step-00000010-eval.parquet`. Nothing is
-gathered: each process writes the rollouts that it trains on, and of the others those that it generated.
+other processes write `step-00000010-1.parquet`, …, and an evaluation at that step `step-00000010-eval.parquet`.
+Nothing is gathered: each process writes the rollouts that it trains on, and of the others those that it generated.
 
 A file appears as a whole or not at all. One is written at each logging step and before each checkpoint, so that a run
 which continues from a checkpoint finds all that came before it; what came after it is removed and made again.
