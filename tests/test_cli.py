@@ -17,10 +17,10 @@ def test_only_what_is_beside_the_point_is_left_out():
         warnings.simplefilter("always")
         hush()
         for name in ("gradient_checkpointing", "is_gradient_checkpointing", "gradient_checkpointing_enable"):
-            warnings.warn(f"`{name}` is deprecated and will be removed in v6. Use `…` instead.", FutureWarning)
-        warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then …", UserWarning)
-        warnings.warn("`max_prompt_length` is deprecated", FutureWarning)
-        warnings.warn("Could not pin", UserWarning)
+            warnings.warn(f"`{name}` is deprecated and will be removed in v6. …", FutureWarning, stacklevel=1)
+        warnings.warn("'pin_memory' argument is set as true but no accelerator is found, …", UserWarning, stacklevel=1)
+        warnings.warn("`max_prompt_length` is deprecated", FutureWarning, stacklevel=1)
+        warnings.warn("Could not pin", UserWarning, stacklevel=1)
     assert [str(warning.message) for warning in heard] == ["`max_prompt_length` is deprecated", "Could not pin"]
     assert not logging.getLogger("bitsandbytes.backends.cpu.ops").isEnabledFor(logging.WARNING)
     assert logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.WARNING)

@@ -94,7 +94,7 @@ def test_missing_file_says_where_it_was_looked_for(tmp_path, monkeypatch, name):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         load_rows(str(tmp_path / "nowhere"))
 
 

@@ -58,9 +58,8 @@ def log_lines(step: int, logs: dict[str, float]) -> list[str]:
     """
     lines = []
     for prefix in ("", *(f"eval_{name}_" if name else "eval_" for name in eval_sets([logs]))):
-        said = [
-            form.format(logs[prefix + key]) for key, form in IN_A_LINE.items() if logs.get(prefix + key) is not None
-        ]
+        values = {key: logs.get(prefix + key) for key in IN_A_LINE}
+        said = [IN_A_LINE[key].format(value) for key, value in values.items() if value is not None]
         if said:
             lines.append(f"step {step}{prefix and ', '}{prefix.removesuffix('_')}: {', '.join(said)}")
     return lines

@@ -77,7 +77,8 @@ LARGER_MODEL: dict[str, Any] = {
 
 TINY_NOTE = (
     "The tiny model is built on this machine, for about a minute the first time, with a short format warm start on "
-    "other problems of the same templates. It shows that SRL runs and what it optimises; it is too weak to solve problems."
+    "other problems of the same templates. It shows that SRL runs and what it optimises; it is too weak to solve "
+    "problems."
 )
 OTHER_NOTE = (
     "This model gets no format warm start: SRL has nothing to learn from if it never writes <think>. "

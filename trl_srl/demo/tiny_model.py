@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, set_seed
 
 from ..formatting import format_trajectories
@@ -151,7 +152,8 @@ def warm_start(model: Qwen2ForCausalLM, pairs: Sequence[Pair], settings: TinyMod
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, steps, pct_start=0.05)
     losses = []
     model.train()
-    for _, batch in zip(range(steps), _batches(pairs, settings.batch_size, settings.seed), strict=False):
+    bar = tqdm(range(steps), "warm start", disable=None, leave=False)  # in a terminal only
+    for _, batch in zip(bar, _batches(pairs, settings.batch_size, settings.seed), strict=False):
         loss = model(**_collate(batch)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
