@@ -287,6 +287,8 @@ def run_demo(
     console.print(results_table(before, after, len(rows["validation"])))
     total = results["seconds"]["total"]
     console.print(
-        f"{total:.0f} seconds. model/, results.json and reward_curve.png are in {output_dir}", soft_wrap=True
+        f"{total:.0f} seconds. model/, results.json and reward_curve.png are in {output_dir}\n"
+        f"trl-srl report {output_dir / 'model'} shows every rollout beside the expert's step.",
+        soft_wrap=True,
     )
     return results
