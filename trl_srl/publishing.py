@@ -31,7 +31,8 @@ class PublishingTrainer(ResumableTrainer):
     The difference: the card that TRL writes (with each checkpoint and each push) also says what was trained on which
     data, how long on which hardware, with curves and evaluations, and how to prompt the model; it is written by
     `save_model` too. Beside it stand `training_facts.json` and `trainer_state.json`, from which `trl-srl card` writes
-    it again.
+    it again. While it runs, a terminal shows one line for each logging step, a notebook a table of rewards and rates,
+    and at the end both show what changed.
 
     Attributes:
         dataset_name (`str`, *optional*):

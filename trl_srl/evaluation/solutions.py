@@ -34,15 +34,6 @@ if TYPE_CHECKING:
     from .backends import Backend, Generated
 
 
-ENDINGS = {
-    "answer": "gave a final answer",
-    "asked": "gave a final answer when asked for it",
-    "malformed": "ended with a malformed step",
-    "truncated": "ended with a completion cut off at the length limit",
-    "no_answer": "ended without a final answer",
-}
-
-
 class Solution(NamedTuple):
     """
     What a model wrote for a problem.
@@ -50,7 +41,8 @@ class Solution(NamedTuple):
     Attributes:
         steps (`list[str]`): Its steps without their monologues; in one go a single text.
         answer (`str` or `None`): The final answer.
-        ending (`str`): How it ended, a key of `ENDINGS`.
+        ending (`str`): How it ended: `"answer"` (it gave one), `"asked"` (when it was asked for it), `"malformed"` (a
+            step did not follow the format), `"truncated"` (a completion was cut off), or `"no_answer"`.
         completions (`list[str]`): Everything it wrote, call by call, monologues included.
         num_tokens (`int`): Length of the completions in tokens.
     """
