@@ -15,7 +15,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from difflib import SequenceMatcher
-from importlib.metadata import version
 from itertools import count, cycle
 from pathlib import Path
 from time import process_time
@@ -88,13 +87,15 @@ def cpu_seconds(call: Callable[[], object], at_least: float = 0.1) -> float:
     return statistics.median(rounds)
 
 
-def without_difflib_fast(call: Callable[[], object]) -> Callable[[], object]:
+def in_python(call: Callable[[], object]) -> Callable[[], object]:
+    """The call as it is where the package could not be compiled."""
+
     def run() -> object:
-        saved, similarity.difflib_fast = similarity.difflib_fast, None
+        saved, similarity.compiled = similarity.compiled, None
         try:
             return call()
         finally:
-            similarity.difflib_fast = saved
+            similarity.compiled = saved
 
     return run
 
@@ -105,7 +106,7 @@ def speed_table(name: str, steps: list[str]) -> None:
     on their own, each as a call of `step_similarity`.
     """
     rng = random.Random(0)
-    print(f"\n| {name}: characters | difflib, one pair | × with difflib-fast | × without | target |")
+    print(f"\n| {name}: characters | difflib, one pair | × compiled | × in Python | target |")
     print("|---|---|---|---|---|")
     for length, targets in TARGETS.items():
         rows = []
@@ -116,22 +117,22 @@ def speed_table(name: str, steps: list[str]) -> None:
             for action in actions:
                 naive.append(cpu_seconds(lambda: numbers.update({action: difflib_ratio(action, experts[0])}), 0.05))  # noqa: B023
             whole: Callable[[], object] = lambda: step_similarities(actions, experts)  # noqa: B023, E731
-            assert whole() == without_difflib_fast(whole)() == [numbers[action] for action in actions]
+            assert whole() == in_python(whole)() == [numbers[action] for action in actions]
             calls: list[tuple[float, Callable[[], object]]] = [
                 (sum(naive), whole),
                 (naive[0], lambda: step_similarity(actions[0], experts[0])),  # noqa: B023
                 (naive[-1], lambda: step_similarity(actions[-1], experts[0])),  # noqa: B023
             ]
-            fast = [seconds / cpu_seconds(call) for seconds, call in calls]
-            pure = [seconds / cpu_seconds(without_difflib_fast(call)) for seconds, call in calls]
-            rows.append([1e3 * sum(naive) / ROLLOUTS, *fast, *pure])
+            compiled = [seconds / cpu_seconds(call) for seconds, call in calls]
+            pure = [seconds / cpu_seconds(in_python(call)) for seconds, call in calls]
+            rows.append([1e3 * sum(naive) / ROLLOUTS, *compiled, *pure])
         milliseconds, *ratios = map(statistics.median, zip(*rows, strict=True))
-        fast_ratios, pure_ratios = (
+        compiled_ratios, pure_ratios = (
             " / ".join(f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in part)
             for part in (ratios[:3], ratios[3:])
         )
-        target = f"≥ {targets[0]:,}; without ≥ {targets[1]}"
-        print(f"| {length:,} | {milliseconds:.2f} ms | {fast_ratios} | {pure_ratios} | {target} |", flush=True)
+        target = f"≥ {targets[0]:,}; in Python ≥ {targets[1]}"
+        print(f"| {length:,} | {milliseconds:.2f} ms | {compiled_ratios} | {pure_ratios} | {target} |", flush=True)
 
 
 def fibonacci_word(length: int) -> str:
@@ -177,7 +178,6 @@ def degenerate_pairs() -> dict[str, tuple[str, str]]:
             "".join("a" * i + "x" for i in range(1, 199)),
             "".join("a" * i + "y" for i in range(199)),
         ),
-        # The largest that difflib-fast is given: as long as runs can be without two equal blocks of 256 characters.
         "runs of 510": ("a" * n, "".join(wide[2 * i] + "a" * 510 + wide[2 * i + 1] for i in range(n // 512))),
         "long blocks inside each other": (two_letters[:12000] + "x".join(blocks), other[:12000] + "y".join(blocks)),
         "pieces of 'ab…'": tuple(periodic_pieces("ab", 64, 200, marks, rng) for marks in ("xyz", "pqr")),
@@ -206,14 +206,14 @@ def measure(name: str, path: str) -> None:
     pair = degenerate_pairs()[name]
     call: Callable[[], object] = lambda: step_similarity(*pair)  # noqa: E731
     memory, start = peak_memory(), process_time()
-    (without_difflib_fast(call) if path == "without" else call)()
+    (in_python(call) if path == "in Python" else call)()
     print(process_time() - start, peak_memory() - memory)
 
 
 def bounds_table() -> None:
     print("\n| at most 20,000 × 20,000 characters | slowest | largest |\n|---|---|---|")
     names = list(degenerate_pairs())
-    for path in ("with", "without"):
+    for path in ("compiled", "in Python"):
         results = {}
         for name in names:
             command = [sys.executable, __file__, "--measure", name, path]
@@ -223,7 +223,7 @@ def bounds_table() -> None:
         slowest = max(names, key=lambda name: results[name][0])
         largest = max(names, key=lambda name: results[name][1])
         print(
-            f"| {path} difflib-fast, {len(names)} pairs | {results[slowest][0]:.2f} s: {slowest} "
+            f"| {path}, {len(names)} pairs | {results[slowest][0]:.2f} s: {slowest} "
             f"| {results[largest][1]:.0f} MB: {largest} |"
         )
 
@@ -252,10 +252,10 @@ def mixed_batch(steps: list[str]) -> tuple[list[str], list[str]]:
 
 def batch_table(steps: list[str]) -> None:
     actions, experts = mixed_batch(steps)
-    fast = cpu_seconds(lambda: step_similarities(actions, experts))
-    pure = cpu_seconds(without_difflib_fast(lambda: step_similarities(actions, experts)))
+    compiled = cpu_seconds(lambda: step_similarities(actions, experts))
+    pure = cpu_seconds(in_python(lambda: step_similarities(actions, experts)))
     print(f"\n| mixed batch of {len(actions):,} pairs | CPU |\n|---|---|")
-    print(f"| with difflib-fast | {fast:.2f} s |\n| without | {pure:.2f} s |")
+    print(f"| compiled | {compiled:.2f} s |\n| in Python | {pure:.2f} s |")
 
 
 def autojunk_table(steps: list[str]) -> None:
@@ -290,7 +290,8 @@ def difflib_lines(steps: list[str]) -> None:
 
 
 def machine() -> str:
-    return f"{processor_name()}, Python {platform.python_version()}, difflib-fast {version('difflib-fast')}"
+    assert similarity.compiled, "there is nothing to measure: install the package where there is a C compiler"
+    return f"{processor_name()}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Both ways to 2M/T, difflib-fast and matching.py, are difflib's number bit for bit and bounded for any input."""
+"""Both ways to 2M/T, compiled and in Python, are difflib's number bit for bit and bounded for any input."""
 
 import json
 import multiprocessing
+import os
 import random
+import shutil
 import subprocess
 import sys
-from collections import Counter
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 from importlib.util import module_from_spec, spec_from_file_location
@@ -21,17 +23,23 @@ from trl_srl.similarity import MAX_LENGTH, step_similarities
 
 
 ROOT = Path(__file__).parents[1]
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 PLANES = [0x0, 0x80, 0x300, 0x4E00, 0xD800, 0xDC00, 0xE000, *(plane << 16 for plane in range(1, 17))]
 
 
-@pytest.fixture(params=["difflib-fast", "own"])
+@pytest.fixture(params=["compiled", "in Python"])
 def path(request, monkeypatch):
-    """Each test runs on both paths, whatever is installed by default."""
-    if request.param == "own":
-        monkeypatch.setattr(similarity, "difflib_fast", None)
-    else:
-        pytest.importorskip("difflib_fast")
+    """Each test runs on both paths."""
+    if request.param == "in Python":
+        monkeypatch.setattr(similarity, "compiled", None)
+    elif similarity.compiled is None:
+        pytest.skip("not compiled")
     return request.param
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+def test_it_is_compiled_where_it_can_be():
+    assert similarity.compiled.__file__.endswith((".so", ".pyd"))
 
 
 def degenerate_pairs():
@@ -168,6 +176,8 @@ def check(rng, pairs):
         assert step_similarity(action, expert) == expected, (action, expert)
         assert own_ratios(action, expert) == {expected}, (action, expert)
         (text,), expert_text = similarity._as_texts([action], expert)
+        if similarity.compiled:  # and not given up, which `step_similarity` would hide
+            assert similarity.compiled.count_matches([text], expert_text) == [count_matches(text, Expert(expert_text))]
         assert matching_blocks(text, Expert(expert_text)) == difflib_blocks(action, expert), (action, expert)
 
 
@@ -202,38 +212,88 @@ def test_equals_difflib_on_tokens(action, expert):
     assert own_ratios(action, expert) == {expected}
 
 
+@pytest.mark.skipif(similarity.compiled is None, reason="not compiled")
+def test_compiled_counts_of_one_expert():
+    count = similarity.compiled.count_matches
+    assert count(["abc", "xx", "", "\ud83d", "cdab"], "abcd") == [3, 0, 0, 0, 2]
+    assert count([], "abcd") == []
+    assert count(["", "a"], "") == [0, 0]
+    n = MAX_LENGTH // 2
+    assert count(["ab" * n, "x = 3"], "a" * n) == [None, 0]  # given up; the next one starts afresh
+
+
+@pytest.mark.skipif(similarity.compiled is None, reason="not compiled")
 @pytest.mark.parametrize(
-    ("expert", "repetitive"),
+    ("actions", "expert", "error"),
     [
-        ("ab" * 255, False),  # 510 characters: one whole block
-        ("ab" * 256, True),  # two equal blocks
-        ("a" * 255 + "b" + "a" * 256, False),  # the blocks differ
-        ("", False),
-        (" " * 20_000, True),
-        ("".join(map(chr, range(0x4E00, 0x4E00 + 5000))), False),
+        (["a"], 3, TypeError),
+        (("a",), "a", TypeError),
+        (["a", None], "a", TypeError),
+        (["a" * (2**24 + 1)], "a", ValueError),
+        (["a"], "a" * (2**24 + 1), ValueError),
     ],
 )
-def test_experts_that_difflib_fast_would_need_much_memory_for(expert, repetitive):
-    assert similarity._is_repetitive(expert) is repetitive
+def test_compiled_code_refuses_what_it_cannot_count(actions, expert, error):
+    with pytest.raises(error):
+        similarity.compiled.count_matches(actions, expert)
 
 
-def most_occurrences(text, length):
-    return max(Counter(text[start : start + length] for start in range(len(text) - length + 1)).values())
+def test_what_compiled_code_gives_up_is_counted_in_python(monkeypatch):
+    counted = []
+    monkeypatch.setattr(similarity, "count_matches", lambda *pair: counted.append(pair[0]) or count_matches(*pair))
+    expert = "ab" * 2000
+    similarities = step_similarities([expert + "c", "b" * 4000, "abc"], [expert] * 3)
+    assert similarities == [8000 / 8001, 0.5, 4 / 4003]
+    assert counted == ["b" * 4000] or similarity.compiled is None
 
 
-def test_no_other_expert_repeats_a_long_stretch_often():
-    """What the memory of difflib-fast hangs on, for the worst text that the rule lets through."""
-    runs = degenerate_pairs()["runs of 510"][1]
-    assert not similarity._is_repetitive(runs)
-    assert most_occurrences(runs, 511) <= 256 < most_occurrences(runs, 500)
-    for period in (1, 2, 3, 7, 255, 257):
-        text = "".join(random.Random(period).choices("abc", k=period)) * MAX_LENGTH
-        length = max(n for n in range(511, MAX_LENGTH, 255) if not similarity._is_repetitive(text[:n]))
-        assert most_occurrences(text[:length], 511) <= 256
+SANITIZED = """
+import random, sys
+sys.path[:0] = sys.argv[1:3]
+import _matching, test_similarity_engine as tests
+assert "sanitized" in _matching.__file__
+rng = random.Random(int(sys.argv[3]))
+for _ in range(int(sys.argv[4])):
+    pairs = [tests.random_pair(rng) for _ in range(3)]
+    expert = pairs[0][1]
+    texts, text = tests.similarity._as_texts([action for action, _ in pairs], expert)
+    expected = [tests.count_matches(action, tests.Expert(text)) for action in texts]
+    assert _matching.count_matches(texts, text) == expected, (texts, text)
+for pair in tests.degenerate_pairs().values():
+    _matching.count_matches([pair[0]], pair[1])
+print("clean")
+"""
 
 
-@pytest.mark.parametrize("which", ["with", "without"])
-def test_degenerate_pairs_are_bounded(which):
+@pytest.mark.skipif(sys.platform != "linux" or COMPILER is None, reason="needs a C compiler on Linux")
+@pytest.mark.parametrize("small", [0, 100, 4096])
+def test_compiled_code_stays_inside_its_memory(small, tmp_path):
+    """Built with checks of every access and of undefined behaviour, and with tables for small, smaller, no windows."""
+    folder = tmp_path / "sanitized"
+    folder.mkdir()
+    library = subprocess.run([COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    if not Path(library).is_absolute():
+        pytest.skip("the compiler has no address sanitizer")
+    subprocess.run(
+        [
+            *(COMPILER, "-O1", "-g", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
+            *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+            *(f"-DSMALL={small}", f"-I{sysconfig.get_paths()['include']}"),
+            *(str(ROOT / "trl_srl" / "_matching.c"), "-o", str(folder / "_matching.abi3.so")),
+        ],
+        check=True,
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", SANITIZED, str(folder), str(ROOT / "tests"), str(small), "300"],
+        env={**os.environ, "LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert result.stdout == "clean\n", result.stderr[-3000:]
+
+
+def test_degenerate_pairs_are_bounded(path):
     """Pairs of up to 20,000 × 20,000 characters: at most 1 s of CPU and 300 MB each, in a process of its own."""
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"
@@ -241,10 +301,10 @@ def test_degenerate_pairs_are_bounded(which):
         "for name, pair in b.degenerate_pairs().items():\n"
         "    call = lambda: b.step_similarity(*pair)\n"
         "    start = b.process_time()\n"
-        "    number = (b.without_difflib_fast(call) if sys.argv[2] == 'without' else call)()\n"
+        "    number = (b.in_python(call) if sys.argv[2] == 'in Python' else call)()\n"
         "    print(json.dumps([name, number, b.process_time() - start, b.peak_memory()]))\n"
     )
-    command = [sys.executable, "-c", code, str(ROOT), which]
+    command = [sys.executable, "-c", code, str(ROOT), path]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     results = [json.loads(line) for line in output.splitlines()]
     numbers = {name: number for name, number, _, _ in results}
@@ -262,7 +322,7 @@ def test_degenerate_pairs_are_bounded(which):
 def test_both_paths_agree_on_the_degenerate_pairs(monkeypatch):
     pairs = {name: (action[:3000], expert[:3000]) for name, (action, expert) in degenerate_pairs().items()}
     default = {name: step_similarity(*pair) for name, pair in pairs.items()}
-    monkeypatch.setattr(similarity, "difflib_fast", None)
+    monkeypatch.setattr(similarity, "compiled", None)
     assert {name: step_similarity(*pair) for name, pair in pairs.items()} == default
 
 
@@ -352,11 +412,11 @@ def test_datasets_map_with_processes(path):
     assert scored["similarity"][:] == [0.8, 1.0] * 4
 
 
-def test_the_package_works_without_difflib_fast():
+def test_the_package_works_where_it_could_not_be_compiled():
     code = (
-        "import sys; sys.modules['difflib_fast'] = None\n"
+        "import sys; sys.modules['trl_srl._matching'] = None\n"
         "from trl_srl import step_similarity, similarity\n"
-        "print(similarity.difflib_fast, step_similarity('x = 3', 'x = 4'))"
+        "print(similarity.compiled, step_similarity('x = 3', 'x = 4'))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "None 0.8\n"

@@ -79,8 +79,12 @@ def test_the_space_is_ready_to_push():
     assert "trl-srl" in (FOLDER / "requirements.txt").read_text().splitlines()
 
 
-def test_the_wheel_ships_it():
-    """Hatch takes the whole package folder, and nothing of git's ignored files."""
-    project = tomllib.loads((FOLDER.parents[2] / "pyproject.toml").read_text())
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["trl_srl"]
+def test_the_wheel_ships_what_is_not_python():
+    """setuptools takes modules by itself, and other files that are named in pyproject.toml."""
+    package = FOLDER.parents[1]
+    settings = tomllib.loads((package.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    shipped = {path for pattern in settings["*"] for path in package.rglob(pattern)}
+    shipped |= {path for pattern in settings["trl_srl.report"] for path in (package / "report").glob(pattern)}
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files - shipped if path.suffix not in {".py", ".c", ".so", ".pyd"}} == set()
     assert {path.name for path in FOLDER.iterdir()} >= {"README.md", "app.py", "requirements.txt"}

@@ -5,8 +5,9 @@ and goes on in the windows to its left and to its right. The same blocks are fou
 
 1. *Search*, in windows of up to `_SEARCHED` pairs of characters: is the stretch of `a` that is one longer than the
    longest block so far anywhere in `b`? Python's own string search answers that quickly. If the second half of a
-   stretch is not in `b`, no stretch that contains this half is, so most places of `a` are never looked up. A search
-   that does not come forward (periodic texts) is given up.
+   stretch is not in `b`, no stretch that contains this half is, so most places of `a` are never looked up. Where `b`
+   is much shorter, its stretches are looked up in `a` instead. A search that does not come forward (periodic texts)
+   is given up.
 2. *Names*, in the other windows. Every stretch of 1, 2, 4, 8, … characters of the expert's text gets a number, equal
    stretches the same one; a stretch of 2q is named after its halves. `a` is read with the expert's names, 0 for what
    the expert does not have. Two stretches of any length from q to 2q are equal if their first q and their last q
@@ -25,8 +26,9 @@ from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Sequence
 
 
-_SEARCHED = 4_000_000  # characters of `a` times characters of `b` up to which a window is searched
+_SEARCHED = 10_000_000  # characters of `a` times characters of `b` up to which a window is searched
 _EFFORT = 8  # characters looked up for each character of `a` after which a search is given up
+_MUCH_LONGER = 4  # times as long as `b`: an `a` for which it is quicker to look up `b` in it
 Window = tuple[int, int, int, int]  # (a0, a1, b0, b1): a[a0:a1] against b[b0:b1]
 
 
@@ -83,19 +85,42 @@ def _search(a: str, b: str, bound: int) -> tuple[int, int, int] | None:
     are not in `b`, there is none. A look-up compares at most its own length at each place of `b`, so that `_EFFORT`
     bounds the comparisons for each pair of characters.
     """
-    k = i = j = start = effort = 0
-    while k < bound and start + k < len(a):
+    if len(a) > _MUCH_LONGER * len(b):
+        return _search_short(a, b, bound)
+    k = i = j = start = 0
+    length, effort = len(a), _EFFORT * len(a)
+    while k < bound and start + k < length:
         half, end = k // 2, start + k + 1
         if half and a[start + half : end] not in b:
             start += half + 1
         elif (found := b.find(a[start:end])) >= 0:  # the first in `b`, also of what it grows to
             k, i, j = k + 1, start, found
-            while i + k < len(a) and j + k < len(b) and a[i + k] == b[j + k]:
+            longest = min(length - i, len(b) - j)
+            while k < longest and a[i + k] == b[j + k]:
                 k += 1
         else:
             start += 1
-        effort += k
-        if effort > _EFFORT * len(a):
+        effort -= k
+        if effort < 0:
+            return None
+    return k, i, j
+
+
+def _search_short(a: str, b: str, bound: int) -> tuple[int, int, int] | None:
+    """The same for a `b` that is much shorter than `a`: the few stretches of `b` are looked up in `a`."""
+    found = _search(b, a, bound)
+    if not found or not found[0]:
+        return found
+    k, j, i = found  # the first in `b`; the first in `a` may be a later one, but not one that begins further right
+    half, start, effort = k // 2, j + 1, _EFFORT * len(b)
+    while start + k <= len(b):
+        if half and a.find(b[start + half : start + k], 0, i + k) < 0:
+            start += half
+        elif (earlier := a.find(b[start : start + k], 0, i + k - 1)) >= 0:
+            i, j = earlier, start
+        start += 1
+        effort -= k
+        if effort < 0:
             return None
     return k, i, j
 

@@ -6,28 +6,27 @@ the model's text and `b` the expert's, and `autojunk` is off. With difflib's def
 expert's step has 200 characters, and a policy can learn to use that.
 
 Up to `MAX_LENGTH` the number is difflib's, bit for bit. The way to it is not, because difflib takes a second for ten
-thousand characters and days for unlucky ones: the package difflib-fast counts most pairs, and `matching.py` those that
-difflib-fast would need too much memory for, or all of them where that package is missing. Neither keeps threads, locks
-or results between calls, so that forked and spawned workers and threads can score as they like.
+thousand characters and days for unlucky ones: compiled code (`_matching.c`) counts ordinary texts, and `matching.py`
+those that the compiled code gives up, or all of them where it could not be compiled. Neither keeps threads, locks or
+results between calls, so that forked and spawned workers and threads can score as they like.
 """
 
 import warnings
 from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from .matching import Expert, count_matches
 
 
+compiled: ModuleType | None
 try:
-    difflib_fast: Any = import_module("difflib_fast")
-except ImportError:  # it has no wheel for this platform
-    difflib_fast = None
+    compiled = import_module("._matching", __package__)
+except ImportError:  # installed from source where there is no C compiler
+    compiled = None
 
 MAX_LENGTH = 20_000  # characters (or words, or tokens) of each text that are compared
-_SHORT = 512  # characters of both texts up to which difflib's own way is the quicker one, see `_fast_ratio`
-_BLOCK = 256  # see `_is_repetitive`
 
 
 def step_similarity(action: Sequence[Hashable], expert: Sequence[Hashable], *, autojunk: bool = False) -> float:
@@ -119,49 +118,19 @@ def _similarities(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashab
 def _count(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> list[int]:
     """M of each of the actions with one expert."""
     texts, text = _as_texts(actions, expert)
-    if difflib_fast is None or _is_repetitive(text):
-        named = Expert(text)
-        return [count_matches(other, named) for other in texts]
-    return [round(_fast_ratio(other, text) * (len(other) + len(text)) / 2) for other in texts]
-
-
-def _fast_ratio(action: str, expert: str) -> float:
-    # `ratio` may go difflib's own way: quick for short texts, several seconds at 10,000 characters. `Rationer.ratio`
-    # always goes through its suffix automaton. Both stay in this thread; the batch functions of difflib-fast start a
-    # pool of threads, for which a child forked later waits for ever.
-    if len(action) + len(expert) <= _SHORT:
-        return difflib_fast.ratio(action, expert)
-    return difflib_fast.Rationer("cpu").ratio(action, expert)
-
-
-def _is_repetitive(expert: str) -> bool:
-    """
-    Whether difflib-fast might need more than 2 kB for each character of an expert's text.
-
-    Its version 0.4 keeps a list of the occurrences of every stretch that has more than 256 of them, four bytes each:
-    for "ababab…" that is quadratic, 766 MB at 20,000 characters. But if the text, cut into blocks of 256, has no
-    block twice, then a stretch of 511 or more characters occurs at most 256 times: each occurrence contains one of the
-    blocks whole, at an offset from 0 to 255, and two with the same offset would contain the same block. So only
-    stretches of at most 510 characters have lists, and each place of the text is in at most 510 of them.
-    """
-    blocks = [expert[start : start + _BLOCK] for start in range(0, len(expert) - _BLOCK + 1, _BLOCK)]
-    return len(set(blocks)) < len(blocks)
+    counts: list[int | None] = compiled.count_matches(texts, text) if compiled else [None] * len(texts)
+    named = Expert(text)
+    return [
+        count_matches(other, named) if count is None else count for other, count in zip(texts, counts, strict=True)
+    ]
 
 
 def _as_texts(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> tuple[list[str], str]:
-    """Texts as they are; tokens, or texts with lone surrogates, as one character for each of the expert's tokens."""
-    texts = [sequence for sequence in (*actions, expert) if isinstance(sequence, str) and _is_utf8(sequence)]
-    if len(texts) <= len(actions):
-        code: dict[Hashable, str] = {}
-        for token in expert:
-            code.setdefault(token, chr(len(code) + 1))  # at most MAX_LENGTH of them, which is below the surrogates
-        texts = ["".join([code.get(token, "\0") for token in sequence]) for sequence in (*actions, expert)]
+    """Texts as they are; tokens as one character for each of the expert's tokens."""
+    if isinstance(expert, str) and all(isinstance(action, str) for action in actions):
+        return list(actions), expert
+    code: dict[Hashable, str] = {}
+    for token in expert:
+        code.setdefault(token, chr(len(code) + 1))  # at most MAX_LENGTH of them
+    texts = ["".join([code.get(token, "\0") for token in sequence]) for sequence in (*actions, expert)]
     return texts[:-1], texts[-1]
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether Rust can hold it: a text without lone surrogates, which byte-level models can produce."""
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
