@@ -127,8 +127,9 @@ def _count(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) ->
 
 def _as_texts(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> tuple[list[str], str]:
     """Texts as they are; tokens as one character for each of the expert's tokens."""
-    if isinstance(expert, str) and all(isinstance(action, str) for action in actions):
-        return list(actions), expert
+    texts = [sequence for sequence in actions if isinstance(sequence, str)]
+    if isinstance(expert, str) and len(texts) == len(actions):
+        return texts, expert
     code: dict[Hashable, str] = {}
     for token in expert:
         code.setdefault(token, chr(len(code) + 1))  # at most MAX_LENGTH of them
