@@ -2,7 +2,7 @@
 
 import pytest
 
-from trl_srl.answers import boxed_answer, final_answer, has_answer
+from trl_srl.answers import boxed_answer, boxed_or_last_number, has_answer, last_number
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,27 @@ from trl_srl.answers import boxed_answer, final_answer, has_answer
         ("", ""),
     ],
 )
-def test_final_answer(text, answer):
-    assert final_answer(text) == answer
+def test_boxed_or_last_number(text, answer):
+    assert boxed_or_last_number(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("3 + 4 = 7", 7.0),
+        ("so 1,234,567 in all", 1234567.0),
+        ("it is -2.5.", -2.5),
+        ("costs €4928.0 every week", 4928.0),
+        ("10, 20", 20.0),
+        ("48 - 24", 24.0),
+        ("5-3", 3.0),
+        ("so −3", -3.0),
+        ("no number", None),
+        ("", None),
+    ],
+)
+def test_last_number(text, number):
+    assert last_number(text) == number
 
 
 @pytest.mark.parametrize(

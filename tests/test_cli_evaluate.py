@@ -162,7 +162,9 @@ def test_benchmarks_are_counted_as_in_the_paper():
 
 def test_bad_input_ends_in_one_line(fail, tmp_path, sums):
     data = write(tmp_path / "x.jsonl", [{"problem": "p", "steps": ["a", "b"]}])
-    assert "leave out --step_by_step" in fail("--steps", "--step_by_step", "--dataset", data)
+    refused = fail("--steps", "--step_by_step", "--max_steps", 3, "--problem_column", "q", "--dataset", data)
+    assert "leave out --step_by_step and --problem_column and --max_steps." in refused
+    assert "Only --step_by_step counts steps: leave out --no_asking." in fail("--no_asking", "--dataset", data)
     step_rows = write(tmp_path / "z.jsonl", [{"prompt": [{"role": "user", "content": "p"}], "expert_action": "a"}])
     written = fail("--steps", "--dataset", step_rows, "--split", "train", "--system_prompt", "S")
     assert "step rows have their prompts already" in written

@@ -9,7 +9,6 @@ from trl_srl.evaluation import (
     StepResult,
     TransformersBackend,
     evaluate_steps,
-    last_number,
     similarity_by_step,
     summarize_steps,
     write_next_steps,
@@ -17,22 +16,6 @@ from trl_srl.evaluation import (
 from trl_srl.evaluation.statistics import wilson_interval
 from trl_srl.evaluation.steps import step_intervals, without_repeats
 from trl_srl.formatting import format_trajectories
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("3 + 4 = 7", 7.0),
-        ("so 1,234,567 in all", 1234567.0),
-        ("it is -2.5.", -2.5),
-        ("costs €4928.0 every week", 4928.0),
-        ("10, 20", 20.0),
-        ("no number", None),
-        ("", None),
-    ],
-)
-def test_last_number(text, number):
-    assert last_number(text) == number
 
 
 def result(action, expert, similarity=0.0, truncated=False, monologue=None, problem_id="", step_index=0):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from trl_srl.answers import final_answer, find_final_answer, has_answer
+from trl_srl.answers import boxed_or_last_number, find_final_answer, has_answer
 from trl_srl.expansion import Options, expand_trajectory
 from trl_srl.near_duplicates import normalize_problem
 from trl_srl.preparing.inspecting import Inspection
@@ -44,7 +44,7 @@ def read_everything(text):
     parse_completion(text)
     parse_completion(gold_completion(text))
     normalize_problem(text)
-    final_answer(text)
+    boxed_or_last_number(text)
     find_final_answer(text)
     has_answer(text, text[:50])
     has_answer(text, "72")

@@ -366,6 +366,12 @@ def test_the_second_stage_tells_of_the_first(run_dir):
     assert started_from("Qwen/Qwen2.5-0.5B-Instruct") is None
 
 
+def test_a_first_stage_with_broken_facts_does_not_end_the_second(tmp_path, caplog):
+    (tmp_path / "training_facts.json").write_text("{")
+    assert started_from(str(tmp_path)) is None
+    assert "The model card is written without the first stage" in caplog.text and str(tmp_path) in caplog.text
+
+
 def test_rlvr_alone_says_nothing_of_steps(run_dir):
     text = card(run_dir, method="GRPO")
     assert "build_prompt" not in text and "similarity rewards" not in text

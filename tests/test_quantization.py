@@ -193,6 +193,15 @@ def test_fp16_trains_adapters_in_fp32(device, qlora_base, nf4, expert_trajectori
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
+@pytest.mark.parametrize("peft_config", [None, lora(modules_to_save=["lm_head"])])
+def test_fp16_does_not_train_weights_in_float16(peft_config, qlora_base, expert_trajectories, srl_args):
+    args = srl_args(model_init_kwargs={"dtype": "float16"}, fp16=True, bf16=False)
+    with pytest.raises(ValueError, match=r"are in float16, such as .*weight. Load the model in float32"):
+        SRLTrainer(qlora_base, args, expert_trajectories, peft_config=peft_config)
+    args.model_init_kwargs = {"dtype": "float32"}
+    SRLTrainer(qlora_base, args, expert_trajectories, peft_config=peft_config)
+
+
 ARGS = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm=False)
 VLLM = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm=True)
 

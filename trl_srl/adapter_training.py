@@ -7,6 +7,7 @@ from trl import GRPOConfig, GRPOTrainer
 from .weights.adapter_loading import continue_adapter, read_adapter
 from .weights.quantization import (
     check_model_arguments,
+    check_trained_in_fp32,
     keep_adapters_in_fp32,
     keep_differentiable_on_cpu,
     trainable_weights,
@@ -33,3 +34,5 @@ class AdapterTrainer(GRPOTrainer):
         args.model_init_kwargs = init_kwargs
         keep_adapters_in_fp32(self.model, trained)
         keep_differentiable_on_cpu(self.model)
+        if args.fp16 and not (self.is_deepspeed_enabled or self.is_fsdp_enabled):  # these keep float32 copies
+            check_trained_in_fp32(self.model)

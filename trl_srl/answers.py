@@ -58,17 +58,17 @@ def boxed_answer(text: str) -> str | None:
     return content.strip() or None
 
 
-def final_answer(text: str) -> str:
+def boxed_or_last_number(text: str) -> str:
     r"""
-    The final answer of a solution: what stands in its last `\boxed{…}`, else its last number, else `""`.
+    What a solution is taken to answer if nobody says: its last `\boxed{…}`, else its last number, else `""`.
 
     Example:
 
     ```python
-    >>> from trl_srl.answers import final_answer
-    >>> final_answer(r"So $x = \boxed{\frac{1}{2}}$, found in 3 steps.")
+    >>> from trl_srl.answers import boxed_or_last_number
+    >>> boxed_or_last_number(r"So $x = \boxed{\frac{1}{2}}$, found in 3 steps.")
     '\\frac{1}{2}'
-    >>> final_answer("In all 1,250 clips.")
+    >>> boxed_or_last_number("In all 1,250 clips.")
     '1,250'
 
     ```
@@ -78,6 +78,27 @@ def final_answer(text: str) -> str:
         return boxed
     numbers = _NUMBER.findall(text)
     return numbers[-1] if numbers else ""
+
+
+def last_number(text: str) -> float | None:
+    """
+    The last number written in a text, or `None`. A sign counts unless something stands before it.
+
+    ```python
+    >>> from trl_srl.answers import last_number
+    >>> last_number("35 × 1,000 = 35,000 apples."), last_number("5-3"), last_number("= -3")
+    (35000.0, 3.0, -3.0)
+
+    ```
+    """
+    numbers = _NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "").replace("\u2212", "-")) if numbers else None
+
+
+def right_number(action: str | None, expert_action: str) -> float | None:
+    """Whether the last number of an action is that of the expert's step; `None` if the expert's step has none."""
+    expected = last_number(expert_action)
+    return None if expected is None else float(action is not None and last_number(action) == expected)
 
 
 def _plain(text: str) -> str:

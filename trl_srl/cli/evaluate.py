@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..evaluation import Problem
 
+FOR_SOLUTIONS = (
+    "step_by_step",
+    "benchmark",
+    "num_samples",
+    "problem_column",
+    "answer_column",
+    "max_steps",
+    "no_asking",
+)
+
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser = subparsers.add_parser(
@@ -47,9 +57,11 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         type=int,
         help="in tokens (default: 256 for a step, 2048 for a solution in one go)",
     )
-    parser.add_argument("--max_steps", type=int, default=20, help="most steps of --step_by_step (default: 20)")
+    parser.add_argument("--max_steps", type=int, help="most steps of --step_by_step (default: 20)")
     parser.add_argument(
-        "--no_asking", action="store_true", help="do not ask for the final answer after --max_steps steps"
+        "--no_asking",
+        action="store_true",
+        help="with --step_by_step, do not ask for the final answer after --max_steps",
     )
     parser.add_argument("--system_prompt", help="replaces the system prompt: give the one of the training")
     parser.add_argument("--backend", choices=["transformers", "vllm"], default="transformers", help="what generates")
@@ -69,9 +81,16 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument("--project", default="trl-srl", help="project in the trackers (default: trl-srl)")
 
 
+def _refuse(args: argparse.Namespace, why: str, names: tuple[str, ...]) -> None:
+    """What would not be looked at is not taken in silence."""
+    given = [f"--{name}" for name in names if getattr(args, name)]
+    if given:
+        raise ValueError(f"{why}: leave out {' and '.join(given)}.")
+
+
 def run(args: argparse.Namespace) -> None:
-    if args.steps and (args.step_by_step or args.benchmark or args.num_samples):
-        raise ValueError("--steps evaluates single steps: leave out --step_by_step, --benchmark and --num_samples.")
+    _refuse(args, "--steps evaluates single steps", FOR_SOLUTIONS if args.steps else ())
+    _refuse(args, "Only --step_by_step counts steps", () if args.step_by_step else ("max_steps", "no_asking"))
     if args.dataset is None and args.benchmark is None:
         raise ValueError("--dataset is missing: name a folder, a file or a Hub id, or a --benchmark.")
     from ..evaluation.results import print_results
@@ -137,7 +156,7 @@ def _evaluate_solutions(args: argparse.Namespace) -> dict[str, Any]:
         num_samples=args.num_samples if args.num_samples is not None else benchmark.num_samples if benchmark else 0,
         temperature=1.0 if args.temperature is None else args.temperature,
         max_completion_length=args.max_completion_length or (256 if args.step_by_step else 2048),
-        max_steps=args.max_steps,
+        max_steps=20 if args.max_steps is None else args.max_steps,
         ask_for_answer=not args.no_asking,
         system_prompt=args.system_prompt,
         seed=args.seed,

@@ -5,11 +5,11 @@ rise while right steps do not.
 """
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..answers import right_number
 from ..prompts import parse_completion
 from ..rewards import step_similarity_reward
 from ..step_rows import digest
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from .backends import Backend, Generated
-
-
-_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 
 
 class StepResult(NamedTuple):
@@ -64,21 +61,6 @@ class StepEvaluation(NamedTuple):
     similarity_by_problem: float
     monologue_length: float
     action_length: float
-
-
-def last_number(text: str) -> float | None:
-    """
-    The last number written in a text, or `None`.
-
-    ```python
-    >>> from trl_srl.evaluation import last_number
-    >>> last_number("35 × 1,000 = 35,000 apples.")
-    35000.0
-
-    ```
-    """
-    numbers = _NUMBER.findall(text)
-    return float(numbers[-1].replace(",", "")) if numbers else None
 
 
 def score_steps(completions: "Sequence[Generated]", rows: Sequence[dict[str, Any]]) -> list[StepResult]:
@@ -234,11 +216,7 @@ def step_intervals(results: Sequence[StepResult]) -> dict[str, Interval]:
 
 
 def _right_number(result: StepResult) -> float | None:
-    """Whether the last number is the expert's; `None` if the expert's step has no number."""
-    expected = last_number(result.expert_action)
-    if expected is None:
-        return None
-    return float(result.action is not None and last_number(result.action) == expected)
+    return right_number(result.action, result.expert_action)
 
 
 def _by_problem(

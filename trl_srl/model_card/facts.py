@@ -5,6 +5,7 @@ machine: of a local model or data set only the folder's name.
 """
 
 import json
+import logging
 import re
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,8 @@ from trl.trainer.utils import get_config_model_id
 from ..prompts import is_think_prefilled, render_prompt
 from ..shards import write_text
 
+
+logger = logging.getLogger(__name__)
 
 FACTS = "training_facts.json"
 PACKAGES = ("trl-srl", "peft", "bitsandbytes", "vllm")
@@ -88,7 +91,10 @@ def started_from(model: str | None) -> dict[str, Any] | None:
     """The facts of the run that trained the starting model, if it is (a checkpoint of) such a run on this disk."""
     for folder in (Path(model or ""), Path(model or "").parent):
         if model and (folder / FACTS).is_file():
-            return read_facts(folder)
+            try:
+                return read_facts(folder)
+            except ValueError as error:  # a card is not worth a run
+                logger.warning(f"The model card is written without the first stage. {error}")
     return None
 
 

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..answers import final_answer, has_answer
+from ..answers import boxed_or_last_number, has_answer
 from ..expansion import are_right, problem_and_steps
 from ..near_duplicates import problem_text
 from ..prompts import THINK_CLOSE, Message
@@ -141,7 +141,7 @@ def check_rewritten(reply: str, solution: str, answer: str | None) -> tuple[list
     steps = split_steps(reply.rpartition(THINK_CLOSE)[2], "titled")
     if len(steps) < 2 or not all(step.title and step.body for step in steps):
         return [], "rewrite_format"
-    expected = answer if answer and answer.strip() else final_answer(solution)
+    expected = answer if answer and answer.strip() else boxed_or_last_number(solution)
     if expected and not has_answer(steps[-1].text, expected):
         return [], "rewrite_answer"
     return steps, ""

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ..answers import right_number
+
 
 T = TypeVar("T")
-
 
 # Means of these are shown; each is a pair of a sum and a count.
 RATES = (
@@ -26,8 +27,6 @@ RATES = (
     "monologue_length",
 )
 INFORMATIVE = ("trained", "surplus")  # what dynamic sampling can train on
-
-
 MAX_POINTS = 1000  # of a curve
 
 
@@ -79,14 +78,6 @@ class Means:
     def as_dict(self) -> dict[str, Any]:
         means: dict[str, Any] = {name: self.mean(name) for name in RATES}
         return means | {"rows": self.rows, "rows_with_number": self.counts["right_number_rate"]}
-
-
-def right_number(action: str | None, expert_action: str) -> float | None:
-    """Whether the last number of the action is that of the expert's step; None if the expert's step has none."""
-    from ..evaluation import last_number
-
-    expected = last_number(expert_action)
-    return None if expected is None else float(action is not None and last_number(action) == expected)
 
 
 class RunStatistics:

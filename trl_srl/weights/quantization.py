@@ -104,6 +104,26 @@ def check_model_arguments(
         )
 
 
+def check_trained_in_fp32(model: torch.nn.Module) -> None:
+    """
+    Refuse to train float16 weights under `fp16=True`: the gradient scaler would stop at the end of the first step.
+
+    Args:
+        model ([`~torch.nn.Module`]):
+            The model as it is about to be trained.
+
+    Raises:
+        `ValueError`: that names one of the weights and says what to write instead.
+    """
+    names = [name for name, p in model.named_parameters() if p.requires_grad and p.dtype == torch.float16]
+    if names:
+        raise ValueError(
+            f"fp16=True trains weights in float32, but {len(names)} of those to be trained are in float16, such as "
+            f"{names[0]}. Load the model in float32 (--dtype float32), or train an adapter (`peft_config`, "
+            "--use_peft) without `modules_to_save`: the weights beneath it may stay in float16."
+        )
+
+
 def keep_differentiable_on_cpu(model: torch.nn.Module) -> int:
     """
     Keep 4-bit layers differentiable on a CPU with AVX512_BF16; elsewhere nothing changes.
