@@ -26,14 +26,15 @@ from benchmarks.gpu_tables import tables
 from benchmarks.random_models import SHAPES, make_model, make_rows
 
 
-# Ways to generate, each by a setting of TRL's, but for the last: TRL 1.16 forbids compilation (`disable_compile=True`)
-# and lets no setting allow it.
+# Ways to generate, each by a setting of TRL's, but for the last two: TRL 1.16 forbids compilation
+# (`disable_compile=True`) and lets no setting allow it; for graphs see graphed_decoding.py.
 GENERATION: dict[str, dict[str, Any]] = {
     "dynamic": {},
     "chunked": {"generation_kwargs": {"prefill_chunk_size": 128}},
     "static": {"cache_implementation": "static"},
     "continuous": {"use_transformers_continuous_batching": True},
     "compiled": {"cache_implementation": "static"},
+    "graphed": {"cache_implementation": "static"},
 }
 
 
@@ -58,11 +59,15 @@ LIMIT = 150  # seconds for one configuration
 PLAN = [
     Configuration("7b"),
     Configuration("1.5b"),
+    Configuration("7b", generation="graphed"),
     Configuration("7b", generation="chunked", rows=4, generated=32),  # examples/configs/rtx_3060.yaml
     Configuration("1.5b", "lora", generation="chunked", generated=64),
+    Configuration("1.5b", "lora", generation="graphed", generated=64),
     Configuration("1.5b", "lora", generation="static", generated=64),
     Configuration("1.5b", "lora", generation="continuous", generated=64),
     Configuration("1.5b", "qlora", generation="chunked", generated=64),
+    Configuration("1.5b", "qlora", generation="graphed", generated=64),
+    Configuration("7b", generation="graphed", rows=4, generated=32),
     Configuration("7b", precision="fp16", generation="chunked", rows=4, generated=64),  # examples/configs/t4.yaml
     Configuration("0.5b", "lora", generation="chunked", generated=64),
     Configuration("0.5b"),
@@ -84,6 +89,7 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
     from transformers import AutoConfig, AutoTokenizer
     from trl import ModelConfig, get_peft_config, get_quantization_config
 
+    from benchmarks.graphed_decoding import graphed_decoding, record_cuda_graph
     from benchmarks.phases import Phases, PhaseTrainer, whole_completion_reward
     from benchmarks.tiny_models import machine
     from trl_srl import SRLConfig
@@ -139,6 +145,9 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
     load = phases.end("load")
     if configuration.generation == "compiled":
         trainer.generation_config.disable_compile = False
+    if configuration.generation == "graphed":
+        record = (lambda call: call) if on_cpu else record_cuda_graph
+        trainer.decoding = lambda: graphed_decoding(trainer.model, record)
     trainer.train()
     try:
         estimate = estimate_memory(AutoConfig.from_pretrained(folder), args, model_args)
@@ -150,6 +159,7 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
         "card": "CPU" if on_cpu else torch.cuda.get_device_name(),
         "load": load,
         "steps": phases.steps,
+        "gap": trainer.greedy_gap(rows[: args.num_generations]["prompt"]),
         "estimate": estimate and {phase: getattr(estimate, phase) for phase in ("load", "generate", "train")},
     }
 

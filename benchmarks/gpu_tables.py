@@ -44,15 +44,27 @@ def tables(lines: list[dict[str, Any]]) -> str:
         "",
         "Peaks in GiB that PyTorch reserved, measured / estimated by `trl_srl.memory`; the CUDA context comes on top.",
     ]
-    text += ["", "| shape | generation | completions at once | tokens/s | step | generation | reward | training |"]
-    text += ["|---|---|---|---|---|---|---|---|"]
+    text += [
+        "",
+        "| shape | generation | completions at once | tokens/s | gap | step | generation | reward | training |",
+    ]
+    text += ["|---|---|---|---|---|---|---|---|---|"]
     for line in ok:
         one, step = line["configuration"], line["steps"][-1]
         seconds = {phase: step[phase]["seconds"] for phase in ("generate", "reward", "train")}
         total = sum(seconds.values())
         cells = [_name(one), one["generation"], str(one["generated"]), f"{step['tokens'] / seconds['generate']:,.0f}"]
-        cells += [f"{total:.2f} s", *(f"{seconds[phase] / total:.2%}" for phase in ("generate", "reward", "train"))]
+        cells += [
+            f"{line['gap']:.3f}",
+            f"{total:.2f} s",
+            *(f"{seconds[phase] / total:.2%}" for phase in ("generate", "reward", "train")),
+        ]
         text.append(f"| {' | '.join(cells)} |")
+    text += [
+        "",
+        "gap: nats by which greedily generated tokens are less likely than the likeliest in a plain forward pass; "
+        "0 but for rounding if generation is right.",
+    ]
     for machine in sorted({f"{line['card']}; {line['machine']}" for line in ok}):
         text += ["", f"Measured on: {machine}."]
     missing = [line for line in lines if line["status"] != "ok"]

@@ -1,6 +1,8 @@
 """A trainer that says what generation, reward and training take: seconds, and peaks of the CUDA allocator."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -49,10 +51,12 @@ class PhaseTrainer(SRLTrainer):
     """[`SRLTrainer`] that keeps what each phase of a step took; what is between the phases counts as training."""
 
     phases: Phases
+    decoding: Callable[[], AbstractContextManager[None]] = nullcontext  # in which completions are generated
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         rest = self.phases.end("train")
-        output = super()._generate(*args, **kwargs)
+        with self.decoding():
+            output = super()._generate(*args, **kwargs)
         self._step_taken = {"generate": self.phases.end("generate"), "train": rest, "reward": {"seconds": 0.0}}
         self._step_taken["tokens"] = sum(len(ids) for ids in output[1])
         return output
@@ -75,3 +79,22 @@ class PhaseTrainer(SRLTrainer):
         if self._step % self.current_gradient_accumulation_steps == 0:
             self.phases.steps.append(dict(taken))
         return output
+
+    @torch.no_grad()
+    def greedy_gap(self, prompts: list, length: int = 32) -> float:
+        """
+        Whether generation is the model's own: how far its greedy tokens are below the likeliest ones of plain forward
+        passes over the same texts, as a mean in nats. 0 but for rounding; several nats if it goes wrong.
+        """
+        saved = self.generation_config.do_sample, self.generation_config.max_new_tokens
+        self.generation_config.do_sample, self.generation_config.max_new_tokens = False, length
+        with self.decoding():
+            prompt_ids, completion_ids, *_ = super()._generate(prompts)
+        self.generation_config.do_sample, self.generation_config.max_new_tokens = saved
+        gaps = []
+        for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
+            ids = torch.tensor([[*prompt, *completion]], device=self.accelerator.device)
+            logits = self.model(ids, logits_to_keep=len(completion) + 1).logits[0, :-1].float()
+            chosen = logits.gather(1, ids[0, len(prompt) :, None])[:, 0]
+            gaps.append(logits.amax(1) - chosen)
+        return torch.cat(gaps).mean().item()

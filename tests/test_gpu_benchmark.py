@@ -4,13 +4,16 @@ import json
 from dataclasses import asdict
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from benchmarks.gpu import PLAN, Configuration, measure, run
 from benchmarks.gpu_tables import tables
+from benchmarks.graphed_decoding import graphed_decoding
 from benchmarks.random_models import make_model, make_rows, make_tokenizer
 
 
-pytest.importorskip("peft")
+peft = pytest.importorskip("peft")
 TINY = Configuration(
     "tiny", "lora", rows=4, generated=8, prompt_length=64, completion_length=8, device="cpu", generation="chunked"
 )
@@ -35,9 +38,53 @@ def test_phases_of_a_run(tmp_path):
     for step in result["steps"]:
         assert 0 < step["tokens"] <= 8 * 8
         assert all(step[phase]["seconds"] > 0 for phase in ("generate", "reward", "train"))
+    assert result["gap"] < 0.01
     # Weights in bfloat16, and 5 % for the allocator: 2 layers of q, k, v, o and the MLP, with norms; 512 x 64 twice.
     layer = 2 * 64 * 64 + 2 * 64 * 32 + 64 + 2 * 32 + 3 * 64 * 128 + 2 * 64
     assert result["estimate"]["load"] == round(1.05 * 2 * (2 * layer + 64 + 2 * 512 * 64))
+
+
+def test_a_replayed_step_writes_the_same_tokens(tmp_path):
+    """Without a GPU a recording is the call itself, on the memory that a graph would read and write."""
+    make_model("tiny", tmp_path, "cpu")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    torch.manual_seed(0)
+    for name, weight in model.named_parameters():
+        if "proj" in name:
+            weight.data.normal_(std=0.3)  # so that greedy decoding wanders
+    ids = torch.randint(0, 400, (3, 9))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    settings = dict(do_sample=False, max_new_tokens=20, cache_implementation="static", disable_compile=True)
+    expected = model.generate(ids, attention_mask=mask, **settings)
+    calls = []
+
+    def record(call):
+        calls.append(0)
+
+        def replay():
+            calls[-1] += 1
+            return call()
+
+        return replay
+
+    with graphed_decoding(peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear")), record):
+        for prompt_length in (9, 9, 5):  # a new cache each time, so a new recording
+            generated = model.generate(ids[:, :prompt_length], attention_mask=mask[:, :prompt_length], **settings)
+            if prompt_length == 9:
+                assert torch.equal(generated, expected)
+        assert torch.equal(model.generate(ids, attention_mask=mask, do_sample=False, max_new_tokens=20), expected)
+    assert calls == [18, 18, 18]  # of 20 tokens the first is the prompt's, the second computed as usual
+    assert "forward" not in model.__dict__
+    assert len({*expected[:, 9:].flatten().tolist()}) > 20
+
+
+def test_the_gap_tells_wrong_generation_from_right(tmp_path, monkeypatch):
+    make_model("tiny", tmp_path, "cpu")
+    graphed = Configuration(**asdict(TINY) | {"generation": "graphed"})
+    right = measure(graphed, tmp_path, steps=1)["gap"]
+    monkeypatch.setattr("benchmarks.graphed_decoding._copy_into", lambda there, value: None)  # ever the same token
+    assert right < 0.01 < 0.1 < measure(graphed, tmp_path, steps=1)["gap"]
 
 
 def test_each_configuration_in_its_own_process(tmp_path):
@@ -71,13 +118,14 @@ def test_tables_by_hand():
                 "train": {"seconds": 3.99, "reserved": 10 * gib},
             },
         ],
+        "gap": 0.0123,
         "estimate": {"load": 5.5 * gib, "generate": 6 * gib, "train": 9 * gib},
     }
     out_of_time = {"configuration": asdict(Configuration("3b")), "status": "out of time"}
     text = tables([line, out_of_time])
     assert "| 7b, NF4, bf16 | dynamic | 32 / 4 | 512 + 256 | 5.00 / 5.50 (+10%) | 6.00 / 6.00 (+0%) |" in text
     assert "| 10.00 / 9.00 (-10%) |" in text
-    assert "| 7b, NF4, bf16 | dynamic | 32 | 512 | 20.00 s | 80.00% | 0.05% | 19.95% |" in text
+    assert "| 7b, NF4, bf16 | dynamic | 32 | 512 | 0.012 | 20.00 s | 80.00% | 0.05% | 19.95% |" in text
     assert "Measured on: Card X; torch 1." in text
     assert "Not measured (out of time): {'shape': '3b'" in text
 
