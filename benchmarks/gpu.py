@@ -232,7 +232,9 @@ def main() -> None:
     plan = PLAN
     if options.shape and "tiny" in options.shape:
         small = {"rows": 4, "generated": 8, "prompt_length": 64, "completion_length": 8, "device": options.device}
-        ways = [("lora", way) for way in GENERATION] + [("qlora", way) for way in ("dynamic", "chunked", "static")]
+        ways = [("lora", way) for way in GENERATION] + [
+            ("qlora", way) for way in ("dynamic", "chunked", "static", "graphed")
+        ]
         plan = [Configuration("tiny", adapters, generation=way, **small) for adapters, way in ways]
     for name in ("shape", "adapters", "precision", "generation"):
         plan = [one for one in plan if getattr(options, name) is None or getattr(one, name) in getattr(options, name)]

@@ -132,7 +132,7 @@ def speed_table(name: str, steps: list[str]) -> None:
             for part in (ratios[:3], ratios[3:])
         )
         target = f"≥ {targets[0]:,}; in Python ≥ {targets[1]}"
-        print(f"| {length:,} | {milliseconds:.2f} ms | {compiled_ratios} | {pure_ratios} | {target} |", flush=True)
+        print(f"| {length:,} | {milliseconds:{'.2f' if milliseconds < 100 else ',.0f'}} ms | {compiled_ratios} | {pure_ratios} | {target} |", flush=True)
 
 
 def fibonacci_word(length: int) -> str:
