@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from transformers import AutoConfig
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig, ScriptArguments
 
 from trl_srl import SRLConfig
+from trl_srl.cli.stage_options import as_dataclasses, read_command
 from trl_srl.memory import GIB, MemoryEstimate, estimate_memory
 
 
@@ -29,18 +30,22 @@ MODELS = (
     "Llama-3.2-1B-Instruct",
     "Llama-3.2-3B-Instruct",
 )
+TWO_STAGES = "Qwen2.5-1.5B-Instruct"  # the model of srl_then_rlvr.yaml
 
 
 @cache
-def read_preset(preset: str, *options: str) -> tuple[SRLConfig, ModelConfig]:
+def read_preset(preset: str, *options: str, stage: str = "srl") -> tuple[ScriptArguments, SRLConfig, ModelConfig]:
     """What `trl-srl train --config examples/configs/PRESET.yaml` reads, on any machine."""
     file = str(ROOT / "examples" / "configs" / f"{preset}.yaml")
-    return TrlParser((SRLConfig, ModelConfig)).parse_args_and_config(["--config", file, "--use_cpu", "true", *options])
+    stages = read_command(["--config", file, "--use_cpu", "true", *options]).stages
+    script_args, args, model_args, *_ = as_dataclasses(stage, stages[stage])
+    args.max_prompt_length = stages["srl"]["max_prompt_length"]  # the second stage has no such option
+    return script_args, args, model_args
 
 
-def estimate(model: str, preset: str, *options: str) -> MemoryEstimate:
+def estimate(model: str, preset: str, *options: str, stage: str = "srl") -> MemoryEstimate:
     config = AutoConfig.from_pretrained(ROOT / "tests" / "fixtures" / "configs" / model)
-    return estimate_memory(config, *read_preset(preset, *options))
+    return estimate_memory(config, *read_preset(preset, *options, stage=stage)[1:])
 
 
 def cell(model: str, preset: str) -> str:
@@ -71,11 +76,20 @@ def as_comment(cells: dict[str, dict[str, str]], preset: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def two_stages_as_comment() -> str:
+    """What stands in srl_then_rlvr.yaml."""
+    lines = ["# Memory in GiB with the CUDA context, estimated by `trl-srl memory`, not measured:"]
+    for stage in ("srl", "rlvr"):
+        lines.append(f"#   {stage.upper():5} {estimate(TWO_STAGES, 'srl_then_rlvr', stage=stage).peak / GIB:.1f}")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     cells = table()
     print(as_markdown(cells))
     for preset in PRESETS:
         print(f"{preset}.yaml\n{as_comment(cells, preset)}")
+    print(f"srl_then_rlvr.yaml\n{two_stages_as_comment()}")
 
 
 if __name__ == "__main__":

@@ -131,8 +131,9 @@ def speed_table(name: str, steps: list[str]) -> None:
             " / ".join(f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in part)
             for part in (ratios[:3], ratios[3:])
         )
+        difflib = f"{milliseconds:.2f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
         target = f"≥ {targets[0]:,}; in Python ≥ {targets[1]}"
-        print(f"| {length:,} | {milliseconds:{'.2f' if milliseconds < 100 else ',.0f'}} ms | {compiled_ratios} | {pure_ratios} | {target} |", flush=True)
+        print(f"| {length:,} | {difflib} ms | {compiled_ratios} | {pure_ratios} | {target} |", flush=True)
 
 
 def fibonacci_word(length: int) -> str:
@@ -161,6 +162,7 @@ def degenerate_pairs() -> dict[str, tuple[str, str]]:
     blocks = ["".join(rng.choices("cdefghij", k=length)) for length in range(30, 130)]
     shuffled = rng.sample(wide, n)
     period = "".join(rng.choices("abcdefgh", k=100))
+    nested = ["".join(rng.choices("cdefghij", k=length)) for length in range(1, 166)]
     pairs = {
         "one letter": ("a" * n, "a" * (n - 1)),
         "one letter, code": ("a" * n, code),
@@ -180,6 +182,10 @@ def degenerate_pairs() -> dict[str, tuple[str, str]]:
         ),
         "runs of 510": ("a" * n, "".join(wide[2 * i] + "a" * 510 + wide[2 * i + 1] for i in range(n // 512))),
         "long blocks inside each other": (two_letters[:12000] + "x".join(blocks), other[:12000] + "y".join(blocks)),
+        "long blocks beside a searched window": (
+            two_letters[:6000] + "x".join(nested),
+            other[:750] + "y".join(nested),
+        ),
         "pieces of 'ab…'": tuple(periodic_pieces("ab", 64, 200, marks, rng) for marks in ("xyz", "pqr")),
         "pieces of a period of 100": tuple(periodic_pieces(period, 64, 200, marks, rng) for marks in ("xyz", "pqr")),
         "20,000 different characters": ("".join(wide), "".join(wide[1:] + wide[:1])),
@@ -196,6 +202,10 @@ def peak_memory() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1024**2
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # bytes on macOS
@@ -211,7 +221,7 @@ def measure(name: str, path: str) -> None:
 
 
 def bounds_table() -> None:
-    print("\n| at most 20,000 × 20,000 characters | slowest | largest |\n|---|---|---|")
+    print("\n| at most 20,000 × 20,000 characters | slowest | largest, beyond the process without it |\n|---|---|---|")
     names = list(degenerate_pairs())
     for path in ("compiled", "in Python"):
         results = {}
@@ -223,7 +233,7 @@ def bounds_table() -> None:
         slowest = max(names, key=lambda name: results[name][0])
         largest = max(names, key=lambda name: results[name][1])
         print(
-            f"| {path}, {len(names)} pairs | {results[slowest][0]:.2f} s: {slowest} "
+            f"| {path}, {len(names)} degenerate pairs | {results[slowest][0]:.2f} s: {slowest} "
             f"| {results[largest][1]:.0f} MB: {largest} |"
         )
 
@@ -254,30 +264,26 @@ def batch_table(steps: list[str]) -> None:
     actions, experts = mixed_batch(steps)
     compiled = cpu_seconds(lambda: step_similarities(actions, experts))
     pure = cpu_seconds(in_python(lambda: step_similarities(actions, experts)))
-    print(f"\n| mixed batch of {len(actions):,} pairs | CPU |\n|---|---|")
+    print(f"\n| mixed batch of {len(actions):,} pairs, some degenerate, some of 20,000 characters | CPU |\n|---|---|")
     print(f"| compiled | {compiled:.2f} s |\n| in Python | {pure:.2f} s |")
 
 
 def autojunk_table(steps: list[str]) -> None:
+    """300 copies of a step of each length with 30 % of the words replaced."""
     rng = random.Random(2)
     words = " ".join(steps).split()
-    print("\n| 300 copies of a step with 30 % of its words replaced | SRL's number | with difflib's default |")
-    print("|---|---|---|")
+    print("\n| expert's text | SRL's number | difflib's default | swapped, SRL's moves by | difflib's default |")
+    print("|---|---|---|---|---|")
     warnings.simplefilter("ignore")
     for length in (199, 200, 400, 1_000):
         pairs = []
         for _ in range(300):
             expert = excerpt(steps, length, rng)
             pairs.append((perturbed(expert, words, rng), expert))
-        for what, value in (
-            ("mean", lambda similarity, action, expert: similarity(action, expert)),
-            ("moves when swapped by", lambda similarity, a, b: abs(similarity(a, b) - similarity(b, a))),
-        ):
-            ours = statistics.mean(value(step_similarity, *pair) for pair in pairs)
-            default = statistics.mean(
-                value(lambda a, b: step_similarity(a, b, autojunk=True), *pair) for pair in pairs
-            )
-            print(f"| {length:,} characters: {what} | {ours:.3f} | {default:.3f} |")
+        ratios = (step_similarity, lambda action, expert: step_similarity(action, expert, autojunk=True))
+        means = [statistics.mean(ratio(*pair) for pair in pairs) for ratio in ratios]
+        moves = [statistics.mean(abs(ratio(a, b) - ratio(b, a)) for a, b in pairs) for ratio in ratios]
+        print(f"| {length:,} characters | {' | '.join(f'{number:.3f}' for number in means + moves)} |")
 
 
 def difflib_lines(steps: list[str]) -> None:

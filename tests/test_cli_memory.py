@@ -23,6 +23,16 @@ def test_a_preset_and_an_option(capsys):
     assert "KV cache 2.62" in capsys.readouterr().out
 
 
+def test_both_stages_of_a_file(capsys):
+    file = str(ROOT / "examples" / "configs" / "srl_then_rlvr.yaml")
+    main(["memory", "--model", SEVEN, "--preset", file])
+    first, second = capsys.readouterr().out.split("RLVR, the second stage\n")
+    assert first.startswith("SRL, the first stage\n") and "prompts of 512, completions of 256 tokens" in first
+    assert "128 completions generated at once, trained on 8 at a time; prompts of 512, completions of 1024" in second
+    main(["memory", "--model", SEVEN, "--preset", file, "--stage", "rlvr", "--max_prompt_length", "100"])
+    assert "prompts of 100, completions of 1024" in capsys.readouterr().out
+
+
 def test_without_a_preset(capsys):
     options = "--max_prompt_length 512 --max_completion_length 256 --load_in_4bit --use_bnb_nested_quant --use_peft"
     main(
@@ -40,6 +50,7 @@ def test_without_a_preset(capsys):
     [
         (["--max_prompt_length", "512"], "Which model? Name it with --model."),
         (["--model", SEVEN], "Set max_prompt_length"),
+        (["--model", SEVEN, "--max_length", "512"], "unrecognized arguments: --max_length 512. --help_all lists"),
         (["--model", "no/such-model", "--max_prompt_length", "512"], "no/such-model"),
         (["--model", SEVEN, "--preset", "no_such.yaml"], "no_such.yaml"),
     ],

@@ -130,7 +130,7 @@ def test_tables_by_hand():
     assert "Not measured (out of time): {'shape': '3b'" in text
 
 
-def test_the_plan_covers_what_issue_6_asks_for():
+def test_the_plan_covers_all_shapes():
     assert {(one.shape, one.adapters) for one in PLAN} == {
         (shape, adapters) for shape in ("0.5b", "1.5b", "3b", "7b") for adapters in ("qlora", "lora")
     }

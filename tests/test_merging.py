@@ -137,7 +137,7 @@ def test_a_merge_that_went_wrong_leaves_nothing(tmp_path, make_adapter, qlora_ba
     base.save_pretrained(tmp_path / "base")
     adapter, _ = make_adapter(base=str(tmp_path / "base"), std=5e-5, **EVERYWHERE)
     with pytest.raises(ValueError, match=r"rounding to bfloat16: .* 0.0e\+00 from the base model.s. Nothing"):
-        merge_adapter(adapter, tmp_path / "merged")
+        merge_adapter(adapter, tmp_path / "deep" / "merged")
     assert left_behind(tmp_path) == ["adapter", "base"]
     assert merge_adapter(adapter, tmp_path / "merged", dtype="float32").change > 0
 

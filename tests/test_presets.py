@@ -6,7 +6,17 @@ import pytest
 import yaml
 from datasets import Dataset
 
-from benchmarks.memory_table import MODELS, PRESETS, ROOT, as_comment, as_markdown, as_row, read_preset, table
+from benchmarks.memory_table import (
+    MODELS,
+    PRESETS,
+    ROOT,
+    as_comment,
+    as_markdown,
+    as_row,
+    read_preset,
+    table,
+    two_stages_as_comment,
+)
 
 
 FOLDER = ROOT / "examples" / "configs"
@@ -31,9 +41,10 @@ def test_every_preset_is_in_the_table():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_value_of_a_preset_is_read(preset):
-    args, model_args = read_preset(preset)
+    script_args, args, model_args = read_preset(preset)
     for name, value in yaml.safe_load((FOLDER / f"{preset}.yaml").read_text()).items():
-        assert getattr(args if hasattr(args, name) else model_args, name) == value, name
+        (owner,) = (options for options in (script_args, args, model_args) if hasattr(options, name))
+        assert getattr(owner, name) == value, name
     assert args.fp16 is not args.bf16
     assert model_args.dtype == ("float16" if args.fp16 else "bfloat16")
     assert args.chat_template_kwargs == {"enable_thinking": True}
@@ -42,7 +53,7 @@ def test_every_value_of_a_preset_is_read(preset):
 def test_batches_by_hand():
     batches = {}
     for preset in PRESETS:
-        args, _ = read_preset(preset)
+        _, args, _ = read_preset(preset)
         batches[preset] = (args.generation_batch_size // args.num_generations, args.num_generations)
     assert batches == {
         "t4": (8, 8),
@@ -62,6 +73,7 @@ def test_the_estimates_in_the_presets_and_the_docs_are_today_s(models):
         assert not any("does not fit" in cell for cell in row.values())
         for preset, cell in row.items():
             assert f"#   {model:23} {cell}\n" in (FOLDER / f"{preset}.yaml").read_text(), preset
+    assert two_stages_as_comment() in (FOLDER / "srl_then_rlvr.yaml").read_text()
     if models == MODELS:
         assert as_markdown(cells) in page
         for preset in PRESETS:
@@ -69,8 +81,8 @@ def test_the_estimates_in_the_presets_and_the_docs_are_today_s(models):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_trains_a_step(preset, format_model, tmp_path):
-    """From its file alone, with a local model and rows, by `trl-srl train`. QLoRA is NF4 here too."""
+def test_every_preset_trains_a_step(preset, format_model, tmp_path, monkeypatch):
+    """By `trl-srl train` from its file, but with a model that is here and what a CPU can do. QLoRA is NF4 here too."""
     pytest.importorskip("bitsandbytes")
     from trl_srl.cli import main
 
@@ -84,8 +96,9 @@ def test_every_preset_trains_a_step(preset, format_model, tmp_path):
         }
         for i in range(16)
     ]
-    Dataset.from_list(rows).to_parquet(tmp_path / "train.parquet")
+    monkeypatch.chdir(tmp_path)
+    Path("rows").mkdir()
+    Dataset.from_list(rows).to_parquet("rows/train.parquet")
     options = {"config": str(FOLDER / f"{preset}.yaml"), "model_name_or_path": format_model, **ON_CPU}
-    options |= {"dataset_name": str(tmp_path / "train.parquet"), "output_dir": str(tmp_path / "out")}
     main(["train", *(word for name, value in options.items() for word in (f"--{name}", value))])
-    assert Path(tmp_path, "out", "adapter_model.safetensors").exists()
+    assert Path("runs", "srl", "adapter_model.safetensors").exists()

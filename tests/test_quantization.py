@@ -213,8 +213,11 @@ VLLM = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm
         (VLLM, True, lora(), r"use_vllm=True with a model in 4 bit.*Set use_vllm=False"),
         (ARGS, False, lora(target_modules=["q_proj", "lm_head"]), r"would never be trained. Take 'lm_head' out"),
         (ARGS, False, lora(target_modules="lm_head"), r"would never be trained. Take 'lm_head' out"),
+        (ARGS, False, lora(target_modules=r".*(q_proj|lm_head)"), r"would never be trained. Take 'lm_head' out"),
+        (ARGS, False, lora(target_parameters=["lm_head.weight"]), r"would never be trained. Take 'lm_head' out"),
+        (VLLM, False, lora(target_modules=r".*embed_tokens"), r"changes `model.embed_tokens` of a model whose input"),
         (VLLM, False, lora(modules_to_save=["lm_head"]), r"changes `lm_head` of a model whose input and output"),
-        (VLLM, False, lora(target_modules=["embed_tokens"]), r"changes `embed_tokens` of a model whose input and"),
+        (VLLM, False, lora(target_modules=["embed_tokens"]), r"changes `model.embed_tokens` of a model whose input"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_weights_are_read(
@@ -232,6 +235,7 @@ def test_what_works_is_not_refused(qlora_base, nf4):
         (ARGS, nf4, lora()),
         (VLLM, None, lora()),
         (ARGS, None, lora(modules_to_save=["lm_head"])),
+        (VLLM, None, lora(target_modules=r".*\.(q|v)_proj")),
     ):
         check_model_arguments(qlora_base, args, quantization_config, peft_config)
 

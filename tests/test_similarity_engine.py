@@ -308,7 +308,7 @@ def test_degenerate_pairs_are_bounded(path):
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     results = [json.loads(line) for line in output.splitlines()]
     numbers = {name: number for name, number, _, _ in results}
-    assert len(numbers) == 42
+    assert len(numbers) == 44
     assert numbers["'ab' * n, 'a' * n"] == 0.5
     assert numbers["one letter"] == 2 * 19_999 / 39_999
     assert numbers["20,000 different characters"] == 2 * 19_999 / 40_000
@@ -340,6 +340,14 @@ def test_batch_compares_what_occurs_twice_once(monkeypatch):
     monkeypatch.setattr(similarity, "_count", lambda *pair: compared.append(pair) or count(*pair))
     step_similarities(["a", "b", "a", "c", "e", "e"], ["e", "e", "e", "f", "e", "f"])
     assert compared == [(["a", "b"], "e"), (["c", "e"], "f")]  # "e" and "e" are equal: nothing to compare
+
+
+@pytest.mark.parametrize("step", [None, 3, [[1]], ["a", {}]])
+def test_what_is_no_step_is_one_error(step):
+    with pytest.raises(TypeError, match="A step is a text or a sequence of words or token ids, not"):
+        step_similarity(step, "x")
+    with pytest.raises(TypeError, match="A step is a text"):
+        step_similarities(["x"], [step])
 
 
 def test_as_many_experts_as_actions():
@@ -383,7 +391,9 @@ TEXT = "So 48 / 2 = 24 clips in May. " * 40
 EXPECTED = 2 * 1160 / (1160 + 1161)
 
 
-def in_worker(_):
+def in_worker(compiled):
+    if not compiled:  # a spawned worker has imported the package anew
+        similarity.compiled = None
     return step_similarities([TEXT] * 3, [TEXT + "x"] * 3) == [EXPECTED] * 3 and step_similarity("ab" * 400, "a" * 700)
 
 
@@ -391,9 +401,10 @@ def in_worker(_):
 def test_workers_after_use_in_the_parent(method, path):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} on this platform")
-    assert in_worker(0) == 2 * 400 / 1500
+    compiled = path == "compiled"
+    assert in_worker(compiled) == 2 * 400 / 1500
     with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.map_async(in_worker, range(4)).get(timeout=60) == [2 * 400 / 1500] * 4
+        assert pool.map_async(in_worker, [compiled] * 4).get(timeout=60) == [2 * 400 / 1500] * 4
 
 
 def test_threads(path):
@@ -406,7 +417,7 @@ def test_threads(path):
 def test_datasets_map_with_processes(path):
     from datasets import Dataset
 
-    in_worker(0)
+    in_worker(path == "compiled")
     rows = Dataset.from_dict({"action": ["x = 3", "x = 4"] * 4, "expert": ["x = 4"] * 8})
     scored = rows.map(lambda row: {"similarity": step_similarity(row["action"], row["expert"])}, num_proc=2)
     assert scored["similarity"][:] == [0.8, 1.0] * 4

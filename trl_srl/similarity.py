@@ -6,7 +6,7 @@ the model's text and `b` the expert's, and `autojunk` is off. With difflib's def
 expert's step has 200 characters, and a policy can learn to use that.
 
 Up to `MAX_LENGTH` the number is difflib's, bit for bit. The way to it is not, because difflib takes a second for ten
-thousand characters and days for unlucky ones: compiled code (`_matching.c`) counts ordinary texts, and `matching.py`
+thousand characters and hours for unlucky ones: compiled code (`_matching.c`) counts ordinary texts, and `matching.py`
 those that the compiled code gives up, or all of them where it could not be compiled. Neither keeps threads, locks or
 results between calls, so that forked and spawned workers and threads can score as they like.
 """
@@ -105,8 +105,18 @@ def step_similarities(actions: Sequence[Sequence[Hashable]], experts: Sequence[S
     return [groups[expert][action] for action, expert in pairs]
 
 
-def _hashable(sequence: Sequence[Hashable]) -> Sequence[Hashable]:
-    return sequence if isinstance(sequence, str) else tuple(sequence)
+def _hashable(step: Sequence[Hashable]) -> Sequence[Hashable]:
+    if isinstance(step, str):
+        return step
+    try:
+        tokens = tuple(step)
+        hash(tokens)
+    except TypeError as error:
+        raise TypeError(
+            f"A step is a text or a sequence of words or token ids, not {step!r:.80}. Give the step itself, or tokens "
+            "that can be compared by their hash."
+        ) from error
+    return tokens
 
 
 def _similarities(actions: Sequence[Sequence[Hashable]], expert: Sequence[Hashable]) -> list[float]:

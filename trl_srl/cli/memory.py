@@ -3,16 +3,19 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
     from ..memory import MemoryEstimate
 
+TITLES = {"srl": "SRL, the first stage", "rlvr": "RLVR, the second stage"}
+
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="path or Hub id of the model; only its config is read")
     parser.add_argument("--preset", help="YAML file with options of `trl-srl train`, such as examples/configs/t4.yaml")
+    parser.add_argument("--max_prompt_length", type=int, help="tokens of the longest prompt, if not in the preset")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
@@ -94,33 +97,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         options += ["--model_name_or_path", known.model]
     if known.preset is not None:
         options += ["--config", known.preset]
-    from transformers import AutoConfig
-    from trl import ModelConfig, ScriptArguments, TrlParser
+    from .stage_options import read_command
 
-    from ..config import SRLConfig
-    from ..memory import estimate_memory
-
-    parser = TrlParser((ScriptArguments, SRLConfig, ModelConfig), prog="trl-srl memory")
     try:
-        # Whatever this machine has: a preset in bfloat16 is read on a laptop too.
-        _, args, model_args = parser.parse_args_and_config([*options, "--use_cpu", "true"])
-        if model_args.model_name_or_path is None:
-            raise ValueError("Which model? Name it with --model.")
-        try:
-            config = AutoConfig.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
-        except OSError as error:
-            reason = str(error).splitlines()[0]
-            raise OSError(f"There is no config of {model_args.model_name_or_path!r} to read: {reason}") from error
-        estimate = estimate_memory(config, args, model_args)
+        stages = read_command(options).stages
+        for stage, settings in stages.items():
+            # The second stage starts from a model of the first one's size, and knows no limit for prompts.
+            first = stages.get("srl", settings)
+            model = known.model or first.get("model_name_or_path")
+            length = known.max_prompt_length or first.get("max_prompt_length")
+            text = _estimate(stage, model, length, settings)
+            sys.stdout.write(f"{TITLES[stage]}\n{text}\n\n" if len(stages) > 1 else f"{text}\n")
     except (ValueError, TypeError, OSError, ImportError) as error:
-        parser.exit(2, f"trl-srl memory: {error}\n")
-    sys.stdout.write(
-        _format(
-            model_args.model_name_or_path,
-            args.generation_batch_size // args.world_size,
-            args.per_device_train_batch_size,
-            (args.max_prompt_length, args.max_completion_length),
-            estimate,
-        )
-        + "\n"
-    )
+        ours.exit(2, f"trl-srl memory: {error}\n")
+
+
+def _estimate(stage: str, model: str | None, max_prompt_length: int | None, settings: dict[str, Any]) -> str:
+    from transformers import AutoConfig
+
+    from ..memory import estimate_memory
+    from .stage_options import as_dataclasses
+
+    if model is None:
+        raise ValueError("Which model? Name it with --model.")
+    # Whatever this machine has: a preset in bfloat16 is read on a laptop too.
+    _, args, model_args, *_ = as_dataclasses(stage, settings | {"model_name_or_path": model, "use_cpu": True})
+    args.max_prompt_length = max_prompt_length
+    try:
+        config = AutoConfig.from_pretrained(model, revision=model_args.model_revision)
+    except OSError as error:
+        raise OSError(f"There is no config of {model!r} to read: {str(error).splitlines()[0]}") from error
+    estimate = estimate_memory(config, args, model_args)
+    completions, rows = args.generation_batch_size // args.world_size, args.per_device_train_batch_size
+    return _format(model, completions, rows, (args.max_prompt_length, args.max_completion_length), estimate)

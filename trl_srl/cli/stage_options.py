@@ -102,8 +102,10 @@ def _given(argv: Sequence[str], stage: str) -> dict[str, Any]:
 
 
 def make_parser(stage: str) -> TrlParser:
-    """The parser of a stage; its `exit` ends the command."""
-    return TrlParser(CLASSES[stage], prog="trl-srl train")
+    """The parser of a stage; its `exit` ends the command, an error in one line instead of below all options."""
+    parser = TrlParser(CLASSES[stage], prog="trl-srl train")
+    parser.error = lambda message: parser.exit(2, f"{parser.prog}: {message}. --help_all lists the options.\n")
+    return parser
 
 
 def read_command(argv: Sequence[str]) -> Command:
@@ -172,19 +174,24 @@ def read_command(argv: Sequence[str]) -> Command:
     return Command({"srl": first, "rlvr": second}, chained=True)
 
 
+def as_dataclasses(stage: str, options: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The dataclasses of a stage from its options, as TRL's parser would make them of a file."""
+    parser = make_parser(stage)
+    parser.set_defaults_with_config(**options)
+    return parser.parse_args_into_dataclasses(args=[])
+
+
 def parse_options(stage: str, options: Mapping[str, Any]) -> tuple[Any, ...]:
     """
-    The dataclasses of a stage from its options, as TRL's parser would make them of a file.
+    The dataclasses of a stage that is to be run.
 
     Raises:
-        `ValueError`: if one is missing, or a value cannot be.
+        `ValueError`: if an option is missing, or a value cannot be.
     """
     for name in ("model_name_or_path", "dataset_name", "output_dir"):
         if options.get(name) is None:
             raise ValueError(f"--{name} is missing: name it on the command line or in the file of --config.")
-    parser = make_parser(stage)
-    parser.set_defaults_with_config(**options)
-    parsed = parser.parse_args_into_dataclasses(args=[])
+    parsed = as_dataclasses(stage, options)
     model_args, args = parsed[2], parsed[1]
     args.model_init_kwargs = {
         "revision": model_args.model_revision,

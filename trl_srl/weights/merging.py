@@ -142,9 +142,11 @@ def merge_adapter(
             f"{dtype}. It has not been trained, its weights were not saved, or they are too small for that precision "
             "(--dtype float32). Nothing was written."
         )
-    unfinished = output.parent / f".{output.name}.unfinished-{os.getpid()}"
+    # Beside the first folder that would have to be made, which is left to be made if all goes well.
+    existing = next(folder for folder in output.absolute().parents if folder.exists())
+    unfinished = existing / f".{output.name}.unfinished-{os.getpid()}"
     try:
-        unfinished.mkdir(parents=True)
+        unfinished.mkdir()
         merged = _merge(model).to(getattr(torch, dtype))
         merged.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
@@ -161,6 +163,7 @@ def merge_adapter(
             tolerance=TOLERANCES[dtype],
         )
         check_merge(report)
+        output.parent.mkdir(parents=True, exist_ok=True)
         if output.exists():
             output.rmdir()
         os.replace(unfinished, output)

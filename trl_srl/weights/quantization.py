@@ -3,6 +3,8 @@ what cannot work before anything large is loaded, and mend two things that would
 """
 
 import logging
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from .adapter_loading import find_base, read_adapter
 
 logger = logging.getLogger(__name__)
 
-HEAD, EMBEDDINGS = "lm_head", "embed_tokens"
+HEAD, EMBEDDINGS = "lm_head", "model.embed_tokens"
 
 
 def _model_config(model: Any, args: GRPOConfig, revision: str | None) -> tuple[PretrainedConfig, Any]:
@@ -39,10 +41,19 @@ def _quantized_bits(config: PretrainedConfig, quantization_config: Any) -> int |
     return 4 if settings.get("load_in_4bit") or settings.get("_load_in_4bit") else 8
 
 
-def _names(modules: Any) -> set[str]:
-    """Module names, without what stands before them, that an adapter's configuration lists."""
-    names = [modules] if isinstance(modules, str) else modules or []
-    return {name.rpartition(".")[2] for name in names}
+def _is_listed(place: str, names: Iterable[str]) -> bool:
+    return place.rpartition(".")[2] in {name.rpartition(".")[2] for name in names}
+
+
+def _is_target(place: str, adapter: Any) -> bool:
+    """Whether an adapter's configuration (or None) puts an adapter on the module at a place, as PEFT reads it."""
+    targets = getattr(adapter, "target_modules", None) or []
+    weights = getattr(adapter, "target_parameters", None) or []
+    if _is_listed(place, (weight.rpartition(".")[0] for weight in weights)):
+        return True
+    if isinstance(targets, str):  # a pattern; also "all-linear", which leaves out the head
+        return re.fullmatch(targets, place) is not None
+    return _is_listed(place, targets)
 
 
 def check_model_arguments(
@@ -87,18 +98,18 @@ def check_model_arguments(
             "refuses. Set use_vllm=False, so that transformers generates, or train the adapter on the model in 16 bit "
             "(--load_in_4bit false --dtype bfloat16)."
         )
-    targets = _names(getattr(adapter, "target_modules", None))
-    if HEAD in targets:
+    if _is_target(HEAD, adapter):
         raise ValueError(
             f"The adapter is to change `{HEAD}`, but TRL reads the log-probabilities from `{HEAD}.weight` past the "
             f"adapter, so that it would never be trained. Take '{HEAD}' out of `target_modules` "
             "(--lora_target_modules); 'all-linear' leaves it out by itself."
         )
-    embedded = (targets | _names(getattr(adapter, "modules_to_save", None))) & {HEAD, EMBEDDINGS}
+    whole = getattr(adapter, "modules_to_save", None) or []
+    embedded = [place for place in (HEAD, EMBEDDINGS) if _is_target(place, adapter) or _is_listed(place, whole)]
     if embedded and args.use_vllm and config.get_text_config().tie_word_embeddings:
         # A model with tied embeddings has one matrix in vLLM and, once one side is trained, two here.
         raise ValueError(
-            f"The adapter changes `{min(embedded)}` of a model whose input and output embeddings are one matrix. "
+            f"The adapter changes `{embedded[0]}` of a model whose input and output embeddings are one matrix. "
             "vLLM keeps them one, so it would sample from another model than the one that is trained. Leave it out of "
             "`target_modules` and `modules_to_save`, or set use_vllm=False."
         )
