@@ -152,6 +152,18 @@ def periodic_pieces(period: str, shortest: int, longest: int, breaks: str, rng: 
     raise AssertionError
 
 
+def searched_windows(rng: random.Random) -> list[str]:
+    """Six windows of 2,300 characters that string search is slow in, each below 35 blocks inside each other."""
+    texts = ["", ""]
+    slow = ("a" * 2_300, ("a\xa1aaaaaa!" * 256)[:2_300])  # to CPython's search "a", "!" and "\xa1" look alike
+    for _ in range(6):
+        blocks = ["".join(rng.choices("cdefghij", k=length)) for length in range(8, 43)]
+        mark = "".join(rng.choices("0123456789", k=100))
+        for side, (between, end) in enumerate(("PR", "QS")):
+            texts[side] += slow[side] + between.join(blocks) + end + mark
+    return texts
+
+
 def degenerate_pairs() -> dict[str, tuple[str, str]]:
     """Pairs of up to 20,000 characters that are slow or large for some way of counting."""
     n, rng = LONGEST, random.Random(0)
@@ -186,6 +198,7 @@ def degenerate_pairs() -> dict[str, tuple[str, str]]:
             two_letters[:6000] + "x".join(nested),
             other[:750] + "y".join(nested),
         ),
+        "searched windows beside each other": tuple(searched_windows(rng)),
         "pieces of 'ab…'": tuple(periodic_pieces("ab", 64, 200, marks, rng) for marks in ("xyz", "pqr")),
         "pieces of a period of 100": tuple(periodic_pieces(period, 64, 200, marks, rng) for marks in ("xyz", "pqr")),
         "20,000 different characters": ("".join(wide), "".join(wide[1:] + wide[:1])),

@@ -12,7 +12,6 @@
  */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000 /* one build serves Python 3.11 and all later ones */
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
@@ -239,7 +238,7 @@ static PyObject *count(Expert *expert, PyObject *action)
     Py_END_ALLOW_THREADS
     PyMem_Free(a);
     if (sum < 0)
-        Py_RETURN_NONE;
+        return Py_NewRef(Py_None); /* Py_RETURN_NONE of newer headers keeps no count, which Python 3.11 needs */
     return PyLong_FromLong(sum);
 }
 

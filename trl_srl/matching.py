@@ -19,7 +19,8 @@ and goes on in the windows to its left and to its right. The same blocks are fou
 
 So the blocks are difflib's own, and the cost is bounded: windows inside each other have blocks of different lengths,
 which fit into the shorter text together, so at most sqrt(2n) are nested; windows beside each other do not overlap.
-That makes O(n sqrt(n) log n) steps for the names at the very worst, where difflib needs n³, and O(n log n) memory.
+That makes O(n sqrt(n) log n) steps for the names at the very worst, where difflib needs n³, and O(n log n) memory. Each
+search is bounded by `_EFFORT`, and all searches of a pair together by `_SEARCHED_IN_ALL`.
 """
 
 from bisect import bisect_left
@@ -27,6 +28,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 
 _SEARCHED = 10_000_000  # characters of `a` times characters of `b` up to which a window is searched
+_SEARCHED_IN_ALL = 100_000_000  # the same, of all windows of a pair together
 _EFFORT = 8  # characters looked up for each character of `a` after which a search is given up
 _MUCH_LONGER = 4  # times as long as `b`: an `a` for which it is quicker to look up `b` in it
 Window = tuple[int, int, int, int]  # (a0, a1, b0, b1): a[a0:a1] against b[b0:b1]
@@ -179,14 +181,16 @@ def _longest_blocks(
 
 def _blocks(action: str, expert: Expert) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Length and places of the blocks that difflib takes, those that are found together."""
-    text, a_names = expert.text, None
+    text, a_names, left = expert.text, None, _SEARCHED_IN_ALL
     windows = [((0, len(action), 0, len(text)), len(action))]
     while windows:
         window, bound = windows.pop()
         a0, a1, b0, b1 = window
         bound = min(bound, a1 - a0, b1 - b0)
-        searched = (a1 - a0) * (b1 - b0) <= _SEARCHED
-        found = _search(action[a0:a1], text[b0:b1], bound) if searched else None
+        area, found = (a1 - a0) * (b1 - b0), None
+        if area <= min(_SEARCHED, left):
+            left -= area
+            found = _search(action[a0:a1], text[b0:b1], bound)
         if found is not None:
             k, i, j = found
             blocks = [(a0 + i, b0 + j)] if k else []
