@@ -19,8 +19,8 @@ and goes on in the windows to its left and to its right. The same blocks are fou
 
 So the blocks are difflib's own, and the cost is bounded: windows inside each other have blocks of different lengths,
 which fit into the shorter text together, so at most sqrt(2n) are nested; windows beside each other do not overlap.
-That makes O(n sqrt(n) log n) steps for the names at the very worst, where difflib needs n³, and O(n log n) memory. Each
-search is bounded by `_EFFORT`, and all searches of a pair together by `_SEARCHED_IN_ALL`.
+That makes O(n sqrt(n) log n) steps for the names at the very worst, where difflib needs n³, and O(n log n) memory.
+Each search is bounded by `_EFFORT`, and all searches of a pair together by `_SEARCHED_IN_ALL`.
 """
 
 from bisect import bisect_left
