@@ -234,7 +234,8 @@ def measure(name: str, path: str) -> None:
 
 
 def bounds_table() -> None:
-    print("\n| at most 20,000 × 20,000 characters | slowest | most memory, beyond what the process held |\n|---|---|---|")
+    print("\n| at most 20,000 × 20,000 characters | slowest | most memory, beyond what the process held |")
+    print("|---|---|---|")
     names = list(degenerate_pairs())
     for path in ("compiled", "in Python"):
         results = {}
