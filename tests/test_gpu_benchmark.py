@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.gpu import PLAN, Configuration, measure, run
 from benchmarks.gpu_tables import tables
-from benchmarks.graphed_decoding import graphed_decoding
+from benchmarks.graphed_decoding import graphed_decoding, record_cuda_graph
 from benchmarks.random_models import make_model, make_rows, make_tokenizer
 
 
@@ -44,29 +44,34 @@ def test_phases_of_a_run(tmp_path):
     assert result["estimate"]["load"] == round(1.05 * 2 * (2 * layer + 64 + 2 * 512 * 64))
 
 
-def test_a_replayed_step_writes_the_same_tokens(tmp_path):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_replayed_step_writes_the_same_tokens(device, tmp_path):
     """Without a GPU a recording is the call itself, on the memory that a graph would read and write."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
     make_model("tiny", tmp_path, "cpu")
     model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     torch.manual_seed(0)
     for name, weight in model.named_parameters():
         if "proj" in name:
             weight.data.normal_(std=0.3)  # so that greedy decoding wanders
-    ids = torch.randint(0, 400, (3, 9))
+    model.to(device)
+    ids = torch.randint(0, 400, (3, 9)).to(device)
     mask = torch.ones_like(ids)
     mask[1, :4] = 0
     settings = dict(do_sample=False, max_new_tokens=20, cache_implementation="static", disable_compile=True)
     expected = model.generate(ids, attention_mask=mask, **settings)
-    calls = []
+    replays = []
 
     def record(call):
-        calls.append(0)
+        replays.append(0)
+        replay = record_cuda_graph(call) if device == "cuda" else call
 
-        def replay():
-            calls[-1] += 1
-            return call()
+        def count_and_replay():
+            replays[-1] += 1
+            return replay()
 
-        return replay
+        return count_and_replay
 
     with graphed_decoding(peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear")), record):
         for prompt_length in (9, 9, 5):  # a new cache each time, so a new recording
@@ -74,7 +79,7 @@ def test_a_replayed_step_writes_the_same_tokens(tmp_path):
             if prompt_length == 9:
                 assert torch.equal(generated, expected)
         assert torch.equal(model.generate(ids, attention_mask=mask, do_sample=False, max_new_tokens=20), expected)
-    assert calls == [18, 18, 18]  # of 20 tokens the first is the prompt's, the second computed as usual
+    assert replays == [18, 18, 18]  # of 20 tokens the first is the prompt's, the second computed as usual
     assert "forward" not in model.__dict__
     assert len({*expected[:, 9:].flatten().tolist()}) > 20
 
