@@ -1,4 +1,4 @@
-"""Decoding with a static cache as one CUDA graph: a GPU that computes a token in 10 ms need not wait 90 ms for Python.
+"""Decoding with a static cache as one CUDA graph: the kernels of a token are started at once, not one by one by Python.
 
 Transformers compiles the same steps by `torch.compile`, but not for models quantised by bitsandbytes, and TRL forbids
 it. A graph is recorded from the kernels as they run, whoever wrote them. benchmarks/gpu.py measures whether that is
@@ -50,7 +50,7 @@ class GraphedForward:
         self.replay: Call | None = None
 
     def __call__(self, **inputs: Any) -> Any:
-        cache = inputs.get("cache", inputs.get("past_key_values"))  # its name changed in transformers 5.18 to 5.24
+        cache = inputs.get("cache", inputs.get("past_key_values"))  # renamed between transformers 5.17 and 5.24
         if not isinstance(cache, StaticCache) or inputs["input_ids"].shape[1] > 1:
             return self.forward(**inputs)
         if cache is not self.cache:

@@ -50,7 +50,10 @@ def test_without_a_preset(capsys):
     [
         (["--max_prompt_length", "512"], "Which model? Name it with --model."),
         (["--model", SEVEN], "Set max_prompt_length"),
-        (["--model", SEVEN, "--max_length", "512"], "unrecognized arguments: --max_length 512. --help_all lists"),
+        (
+            ["--model", SEVEN, "--max_length", "512"],
+            "unrecognized arguments: --max_length 512. `trl-srl train --help_all` lists",
+        ),
         (["--model", "no/such-model", "--max_prompt_length", "512"], "no/such-model"),
         (["--model", SEVEN, "--preset", "no_such.yaml"], "no_such.yaml"),
     ],

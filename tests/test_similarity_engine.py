@@ -289,7 +289,7 @@ def test_compiled_code_stays_inside_its_memory(small, tmp_path):
         [
             *(COMPILER, "-O1", "-g", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
             *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-            *(f"-DSMALL={small}", f"-I{sysconfig.get_paths()['include']}"),
+            *("-DPy_LIMITED_API=0x030B0000", f"-DSMALL={small}", f"-I{sysconfig.get_paths()['include']}"),
             *(str(ROOT / "trl_srl" / "_matching.c"), "-o", str(folder / "_matching.abi3.so")),
         ],
         check=True,

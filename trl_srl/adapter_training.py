@@ -18,9 +18,9 @@ class AdapterTrainer(GRPOTrainer):
     """
     [`~trl.GRPOTrainer`] whose adapters learn.
 
-    The difference: what TRL cannot train is refused before a large model is loaded; given the path of an adapter, that
-    adapter is trained further; adapters on quantised models stay in float32; 4-bit layers stay differentiable on a
-    CPU. Loading is TRL's own.
+    The difference: what TRL cannot train is refused, if possible before a large model is loaded; given the path of an
+    adapter, that adapter is trained further; adapters on quantised models stay in float32; 4-bit layers stay
+    differentiable on a CPU. Loading is TRL's own.
     """
 
     def __init__(self, model: Any, reward_funcs: Any, args: GRPOConfig, **kwargs: Any) -> None:

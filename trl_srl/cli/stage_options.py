@@ -104,7 +104,9 @@ def _given(argv: Sequence[str], stage: str) -> dict[str, Any]:
 def make_parser(stage: str) -> TrlParser:
     """The parser of a stage; its `exit` ends the command, an error in one line instead of below all options."""
     parser = TrlParser(CLASSES[stage], prog="trl-srl train")
-    parser.error = lambda message: parser.exit(2, f"{parser.prog}: {message}. --help_all lists the options.\n")
+    parser.error = lambda message: parser.exit(
+        2, f"trl-srl: {message}. `trl-srl train --help_all` lists the options.\n"
+    )
     return parser
 
 
