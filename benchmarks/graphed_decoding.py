@@ -1,4 +1,4 @@
-"""Decoding with a static cache as one CUDA graph: the kernels of a token are started at once, not one by one by Python.
+"""Decoding with a static cache as one CUDA graph: Python starts the kernels of a token at once, not one by one.
 
 Transformers compiles the same steps by `torch.compile`, but not for models quantised by bitsandbytes, and TRL forbids
 it. A graph is recorded from the kernels as they run, whoever wrote them. benchmarks/gpu.py measures whether that is
