@@ -33,8 +33,9 @@ def test_ctrl_c_ends_in_one_line(tmp_path, capsys):
 
     def press_ctrl_c():
         with pipe.open("w"):  # once the command reads
-            os.kill(os.getpid(), signal.SIGINT)
-            pressed.wait(60)
+            while not pressed.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+                pressed.wait(10)  # a signal between opening and reading is seen only when the next one comes
 
     pressed, thread = threading.Event(), threading.Thread(target=press_ctrl_c)
     thread.start()

@@ -74,12 +74,14 @@ def test_a_replayed_step_writes_the_same_tokens(device, tmp_path):
         return count_and_replay
 
     with graphed_decoding(peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear")), record):
-        for prompt_length in (9, 9, 5):  # a new cache each time, so a new recording
+        for prompt_length in (9, 9, 5):
             generated = model.generate(ids[:, :prompt_length], attention_mask=mask[:, :prompt_length], **settings)
             if prompt_length == 9:
                 assert torch.equal(generated, expected)
         assert torch.equal(model.generate(ids, attention_mask=mask, do_sample=False, max_new_tokens=20), expected)
-    assert replays == [18, 18, 18]  # of 20 tokens the first is the prompt's, the second computed as usual
+    # Of 20 tokens the first is the prompt's, the second computed as usual for a new cache. Transformers 5.8 keeps the
+    # cache, and one recording serves all; 5.17 does not.
+    assert replays in ([18, 18, 18], [18 + 19 + 19])
     assert "forward" not in model.__dict__
     assert len({*expected[:, 9:].flatten().tolist()}) > 20
 

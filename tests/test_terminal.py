@@ -27,7 +27,7 @@ small, step 20 → step 60:
 @pytest.fixture
 def terminal(monkeypatch):
     """Rich takes these variables for a terminal of 100 columns that knows no colours."""
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "100")
     # `Dataset.map(num_proc=…)` leaves another object in `os.environ`, which Rich, imported before, does not see.

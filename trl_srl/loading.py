@@ -72,8 +72,9 @@ def _load(source: str, *args: Any, **options: Any) -> Any:
 
     try:
         return load_dataset(*args, **options)
-    except (DatasetGenerationError, StopIteration) as error:  # the latter is all that it says of an empty JSON file
-        raise ValueError(f"Cannot read {source}: {error.__cause__ or 'there is nothing in it'}.") from error
+    except (DatasetGenerationError, ValueError, StopIteration) as error:  # the last: an empty JSON file
+        reason = error.__cause__ or str(error) or "there is nothing in it"
+        raise ValueError(f"Cannot read {source}: {reason}.") from error
 
 
 def _is_pattern(source: str) -> bool:
