@@ -87,6 +87,22 @@ def test_an_adapter_is_loaded_with_all_that_it_has_learned(solver_model, tmp_pat
         assert load_backend("transformers", str(tmp_path)).model(ids).logits.equal(model(ids).logits)
 
 
+def test_an_adapter_on_the_4_bit_weights_that_it_was_trained_on(qlora_base, nf4, tmp_path):
+    settings = LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(qlora_base, quantization_config=nf4), settings).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(qlora_base).save_pretrained(tmp_path)
+    ids = torch.arange(20, 60)[None]
+    backend = load_backend("transformers", str(tmp_path), quantization_config=nf4)
+    with torch.no_grad():
+        assert backend.model(ids).logits.equal(model(ids).logits)
+        assert not load_backend("transformers", str(tmp_path)).model(ids).logits.allclose(model(ids).logits, rtol=0.01)
+    assert backend.dtype == ("float32, load_in_4bit=True, bnb_4bit_quant_type=nf4, bnb_4bit_use_double_quant=True")
+
+
 def test_vllm_cuts_and_samples(vllm, solver_model):
     backend = VLLMBackend(solver_model, batch_size=3, gpu_memory_utilization=0.5)
     assert (backend._engine.max_num_seqs, backend._engine.engine) == (3, {"gpu_memory_utilization": 0.5})

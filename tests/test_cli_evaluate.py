@@ -51,6 +51,12 @@ def write(path, rows):
     return path
 
 
+def test_in_4_bit(evaluate, sums, tmp_path, qlora_base):
+    data = write(tmp_path / "sums.jsonl", sums)
+    _, results = evaluate("--dataset", data, "--model", qlora_base, "--load_in_4bit")
+    assert results["settings"]["dtype"] == "float32, load_in_4bit=True, bnb_4bit_quant_type=nf4"
+
+
 def test_problems_step_by_step(evaluate, sums, tmp_path):
     data = write(tmp_path / "sums.jsonl", [*sums, {"problem": "1+1", "steps": [], "answer": None}])
     out, results = evaluate("--dataset", data, "--step_by_step", "--system_prompt", "S", "--num_samples", 2)
@@ -168,6 +174,7 @@ def test_bad_input_ends_in_one_line(fail, tmp_path, sums):
     step_rows = write(tmp_path / "z.jsonl", [{"prompt": [{"role": "user", "content": "p"}], "expert_action": "a"}])
     written = fail("--steps", "--dataset", step_rows, "--split", "train", "--system_prompt", "S")
     assert "step rows have their prompts already" in written
+    assert "--load_in_4bit is missing: leave out --use_bnb_nested_quant." in fail("--use_bnb_nested_quant")
     assert "--dataset is missing" in fail()
     assert "has no column ['answer']; it has ['problem', 'steps']" in fail("--dataset", data)
     assert "There is no file nowhere.jsonl" in fail("--dataset", "nowhere.jsonl")

@@ -1,6 +1,8 @@
 """Defaults are the paper's, bad values end in one clear error, and TRL's parser reads every field."""
 
 import pytest
+import torch
+from transformers import training_args
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig, TrlParser
 
@@ -220,3 +222,18 @@ def test_without_a_gpu_the_error_names_the_settings_of_a_cpu(config_class, tmp_p
     with pytest.raises(ValueError, match="On a CPU write use_cpu=True, bf16=False"):
         config_class(output_dir=str(tmp_path))
     assert make_config(config_class).use_cpu
+
+
+def test_emulated_bfloat16_is_refused(tmp_path, monkeypatch):
+    """A T4, as PyTorch and transformers describe it: bfloat16 is supported, if emulation counts."""
+
+    class OnT4(SRLConfig):
+        @property
+        def device(self):
+            return torch.device("cuda") if super().device else None
+
+    monkeypatch.setattr(training_args, "is_torch_bf16_gpu_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(ValueError, match="on an older GPU such as a T4 bf16=False, fp16=True"):
+        OnT4(str(tmp_path))
+    assert OnT4(str(tmp_path), bf16=False).bf16 is False

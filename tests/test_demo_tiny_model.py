@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from trl_srl import parse_completion
+from trl_srl import load_rows, parse_completion
 from trl_srl.demo.cache import cached_folder
 from trl_srl.demo.tiny_model import (
     TinyModelSettings,
@@ -16,6 +16,7 @@ from trl_srl.demo.tiny_model import (
     warm_start,
     warm_start_problems,
 )
+from trl_srl.step_rows import is_step_rows
 
 
 SMALL = TinyModelSettings(num_problems=40, vocab_size=400, hidden_size=32, num_layers=1, warm_start_steps=12)
@@ -117,6 +118,8 @@ def test_demo_from_problems_to_results(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "results.json").read_text())["before"] == results["before"]
     assert (tmp_path / "reward_curve.png").stat().st_size > 1000
     assert (tmp_path / "model" / "model.safetensors").exists()
+    rows = load_rows(str(tmp_path / "rows"), split="validation")
+    assert len(set(rows["problem_id"])) == 5 and is_step_rows(rows)
     assert set(results["seconds"]) >= {"model", "problems", "evaluation before", "training", "evaluation after"}
     printed = (tmp_path / "printed.txt").read_text()
     for word in ("too weak", "step similarity", "right numbers", "reward_curve.png"):

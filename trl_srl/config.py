@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+import torch
 from trl import GRPOConfig
 
 
@@ -16,6 +17,10 @@ SELECTABLE_METRICS = (
     "srl/right_number_rate",
     "srl/format_rate",
     "reward",
+)
+NO_BFLOAT16 = (
+    "There is no GPU here that computes in bfloat16, TRL's default. On a CPU write use_cpu=True, bf16=False "
+    "(--use_cpu true --bf16 false), on an older GPU such as a T4 bf16=False, fp16=True (--bf16 false --fp16 true)."
 )
 
 
@@ -94,12 +99,11 @@ class DynamicSamplingConfig(GRPOConfig):
                     f"instance per_device_train_batch_size={self.num_generations}."
                 ) from error
             if "bf16/gpu" in str(error):
-                raise ValueError(
-                    "There is no GPU here that computes in bfloat16, TRL's default. On a CPU write use_cpu=True, "
-                    "bf16=False (--use_cpu true --bf16 false), on an older GPU such as a T4 bf16=False, fp16=True "
-                    "(--bf16 false --fp16 true)."
-                ) from error
+                raise ValueError(NO_BFLOAT16) from error
             raise
+        # Older GPUs emulate bfloat16, which is slow; transformers takes that for support.
+        if self.bf16 and self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise ValueError(NO_BFLOAT16)
 
 
 @dataclass

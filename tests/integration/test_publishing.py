@@ -204,6 +204,7 @@ import json, sys
 from trl_srl.cli import main
 folder = sys.argv[1]
 main(["train", "--config", f"{folder}/srl.yaml"])
+main(["card", f"{folder}/out", "--push_to_hub", "me/new"])
 main(["card", f"{folder}/out", "--push_to_hub", "me/model"])
 from trackio.sqlite_storage import SQLiteStorage
 logs = SQLiteStorage.get_logs("additions", "one")
@@ -258,8 +259,9 @@ def pushed(tmp_path_factory, format_model, expert_trajectories):
 
 def test_the_model_is_pushed_with_its_card(pushed):
     hub, folder, _ = pushed
-    assert hub.created == [{"name": "model", "organization": "me"}] * len(hub.created) and hub.created
-    assert hub.commits[-3:] == ["Model save", "End of training", "Update the model card"]
+    *in_training, new, again = (repository["name"] for repository in hub.created)  # the Hub wants it before a commit
+    assert set(in_training) == {"model"} and (new, again) == ("new", "model")
+    assert hub.commits[-4:] == ["Model save", "End of training", "Update the model card", "Update the model card"]
     assert set(hub.unknown) <= {"GET /api/whoami-v2"}  # trackio asks who is there
     for name in ("README.md", "figures/training.png", "model.safetensors", "tokenizer.json", "training_facts.json"):
         assert hub.files[name] == (folder / "out" / name).read_bytes(), name

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
     card = write_card(args.run_dir, evaluations, args.push_to_hub)
     sys.stdout.write(f"wrote {card} with {len(evaluations)} evaluations\n")
     if args.push_to_hub is not None:
+        HfApi().create_repo(args.push_to_hub, exist_ok=True)
         # The Hub's validation of the metadata is part of the commit.
         commit = HfApi().upload_folder(
             repo_id=args.push_to_hub,

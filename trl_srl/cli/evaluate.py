@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from ..evaluation import Problem
+    from ..evaluation import Backend, Problem
 
 FOR_SOLUTIONS = (
     "step_by_step",
@@ -74,6 +74,16 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         default="auto",
         help="precision of the weights (default: auto, the checkpoint's; a T4 wants float16)",
     )
+    parser.add_argument(
+        "--load_in_4bit",
+        action="store_true",
+        help="weights in NF4, as in training: a quarter of the memory",
+    )
+    parser.add_argument(
+        "--use_bnb_nested_quant",
+        action="store_true",
+        help="with --load_in_4bit: double quantisation, as in training",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed for sampling (default: 0)")
     parser.add_argument("--max_rows", type=int, help="evaluate only the first rows, or problems")
     parser.add_argument("--output_dir", "-o", help="folder for results.json and Parquet files with every completion")
@@ -91,6 +101,7 @@ def _refuse(args: argparse.Namespace, why: str, names: tuple[str, ...]) -> None:
 def run(args: argparse.Namespace) -> None:
     _refuse(args, "--steps evaluates single steps", FOR_SOLUTIONS if args.steps else ())
     _refuse(args, "Only --step_by_step counts steps", () if args.step_by_step else ("max_steps", "no_asking"))
+    _refuse(args, "--load_in_4bit is missing", () if args.load_in_4bit else ("use_bnb_nested_quant",))
     if args.dataset is None and args.benchmark is None:
         raise ValueError("--dataset is missing: name a folder, a file or a Hub id, or a --benchmark.")
     from ..evaluation.results import print_results
@@ -110,8 +121,27 @@ def run(args: argparse.Namespace) -> None:
         log_results(results, args.report_to, args.project, args.output_dir or ".")
 
 
-def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:
+def _load_backend(args: argparse.Namespace) -> "Backend":
     from ..evaluation.backends import load_backend
+
+    quantization = None
+    if args.load_in_4bit:
+        from transformers import AutoConfig
+        from trl import ModelConfig, get_quantization_config
+
+        from ..weights.adapter_loading import find_base, read_adapter
+
+        adapter = read_adapter(args.model)
+        config = find_base(args.model, adapter)[1] if adapter else AutoConfig.from_pretrained(args.model)
+        # 4-bit layers compute in the precision of the other weights.
+        dtype = str(config.dtype).removeprefix("torch.") if args.dtype == "auto" else args.dtype
+        quantization = get_quantization_config(
+            ModelConfig(dtype=dtype, load_in_4bit=True, use_bnb_nested_quant=args.use_bnb_nested_quant)
+        )
+    return load_backend(args.backend, args.model, args.batch_size, args.dtype, quantization)
+
+
+def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:
     from ..evaluation.step_files import evaluate_step_rows
     from ..formatting import format_trajectories
     from ..loading import load_rows
@@ -129,7 +159,7 @@ def _evaluate_steps(args: argparse.Namespace) -> dict[str, Any]:
     if args.max_rows is not None:
         rows = rows.select(range(min(args.max_rows, len(rows))))
     return evaluate_step_rows(
-        load_backend(args.backend, args.model, args.batch_size, args.dtype),
+        _load_backend(args),
         rows,
         max_completion_length=args.max_completion_length or 256,
         temperature=args.temperature or 0.0,
@@ -148,7 +178,6 @@ def _evaluate_solutions(args: argparse.Namespace) -> dict[str, Any]:
     require_math_verify()  # before the model is loaded
     benchmark = None if args.benchmark is None else BENCHMARKS[args.benchmark]
     problems, dataset, split = _read_problems(args)
-    from ..evaluation.backends import load_backend
     from ..evaluation.solving import SolvingSettings, evaluate_solutions
 
     settings = SolvingSettings(
@@ -162,7 +191,7 @@ def _evaluate_solutions(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
     )
     return evaluate_solutions(
-        load_backend(args.backend, args.model, args.batch_size, args.dtype),
+        _load_backend(args),
         problems,
         settings,
         output_dir=args.output_dir,

@@ -204,7 +204,7 @@ def _make_trainer(
         num_generations=NUM_GENERATIONS,
         max_completion_length=settings.max_completion_length,
         use_cpu=not on_gpu,
-        bf16=on_gpu,
+        bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),
         gradient_checkpointing=False,
         logging_steps=1,
         save_strategy="no",
@@ -231,7 +231,8 @@ def run_demo(
 
     Args:
         output_dir (`str` or `Path`):
-            Where `model/`, `results.json` and `reward_curve.png` are written.
+            Where `model/`, `rows/` (step rows, as of `trl-srl prepare`), `results.json` and `reward_curve.png` are
+            written.
         model (`str`, *optional*):
             Path or Hub id of a chat model, or `"smollm2"` for the packaged SmolLM2-135M-Instruct. By default a tiny
             model is built on the CPU and cached; no other model gets a format warm start.
@@ -253,7 +254,7 @@ def run_demo(
     if problems not in PROBLEMS:
         raise ValueError(f"problems={problems!r} is unknown. Write one of {', '.join(PROBLEMS)}.")
     console, output_dir = console or Console(), Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "rows").mkdir(parents=True, exist_ok=True)
     tiny = TinyModelSettings() if model is None else None
     sizes = PROBLEMS[problems] | ({} if tiny else LARGER_MODEL)
     settings = DemoSettings(problems=problems, max_steps=max_steps, seed=seed, **sizes)
@@ -264,6 +265,8 @@ def run_demo(
             policy, tokenizer = _load_model(model, tiny, cache_dir)
         with clock.phase("problems"):
             rows = make_step_rows(settings, tokenizer, tiny)
+            for split, split_rows in rows.items():
+                split_rows.to_parquet(output_dir / "rows" / f"{split}.parquet")
         trainer = _make_trainer(policy, tokenizer, rows["train"], settings, output_dir, console)
         with clock.phase("evaluation before"):
             before = _evaluate(trainer.model, tokenizer, rows["validation"], settings)
@@ -287,7 +290,7 @@ def run_demo(
     console.print(results_table(before, after, len(rows["validation"])))
     total = results["seconds"]["total"]
     console.print(
-        f"{total:.0f} seconds. model/, results.json and reward_curve.png are in {output_dir}\n"
+        f"{total:.0f} seconds. model/, rows/, results.json and reward_curve.png are in {output_dir}\n"
         f"trl-srl report {output_dir / 'model'} shows every rollout beside the expert's step.",
         soft_wrap=True,
     )

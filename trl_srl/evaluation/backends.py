@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from ..prompts import THINK_OPEN, Message, is_think_prefilled, render_prompt
 from ..weights.adapter_loading import load_adapter, read_adapter
+from ..weights.quantization import describe_quantization
 
 
 BACKENDS = ("transformers", "vllm")
@@ -35,7 +36,7 @@ class Backend(Protocol):
     Attributes:
         name (`str`): What `results.json` says of it.
         batch_size (`int`): Completions it writes at once.
-        dtype (`str`): Precision of its weights.
+        dtype (`str`): Precision of its weights, and how they are quantised.
     """
 
     name: str
@@ -94,7 +95,8 @@ class TransformersBackend:
         self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.batch_size = batch_size
-        self.dtype = str(model.dtype).removeprefix("torch.")
+        quantization = describe_quantization(model.config)
+        self.dtype = str(model.dtype).removeprefix("torch.") + (f", {quantization}" if quantization else "")
         eos = model.generation_config.eos_token_id
         self._eos_ids = {tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None}
 
@@ -203,7 +205,9 @@ class VLLMBackend:
         return results
 
 
-def load_backend(name: str, model: str, batch_size: int | None = None, dtype: str = "auto") -> Backend:
+def load_backend(
+    name: str, model: str, batch_size: int | None = None, dtype: str = "auto", quantization_config: Any = None
+) -> Backend:
     """
     A backend for a model by name.
 
@@ -216,16 +220,22 @@ def load_backend(name: str, model: str, batch_size: int | None = None, dtype: st
             Completions at once; by default 16 with transformers, 256 with vLLM.
         dtype (`str`, *optional*, defaults to `"auto"`):
             Precision of the weights: `"float16"`, `"bfloat16"`, `"float32"`, or that of the checkpoint.
+        quantization_config ([`~transformers.BitsAndBytesConfig`], *optional*):
+            As in training: an adapter is then evaluated on the weights it was trained on, in a quarter of the memory.
 
     Returns:
         [`Backend`].
     """
     size = {} if batch_size is None else {"batch_size": batch_size}
     if name == "vllm":
+        if quantization_config is not None:
+            raise ValueError("Only the transformers backend quantises weights: take it, or no quantisation.")
         return VLLMBackend(model, dtype=dtype, **size)
     if name != "transformers":
         raise ValueError(f"backend={name!r} is unknown. Write one of {', '.join(BACKENDS)}.")
     # Transformers' own loading of adapters leaves out what DoRA has learned.
     load = load_adapter if read_adapter(model) else AutoModelForCausalLM.from_pretrained
-    policy: Any = load(model, dtype=dtype, device_map="cuda" if torch.cuda.is_available() else "cpu")
+    settings = {} if quantization_config is None else {"quantization_config": quantization_config}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    policy: Any = load(model, dtype=dtype, device_map=device, **settings)
     return TransformersBackend(policy, AutoTokenizer.from_pretrained(model), **size)

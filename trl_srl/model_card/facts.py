@@ -18,6 +18,7 @@ from trl.trainer.utils import get_config_model_id
 
 from ..prompts import is_think_prefilled, render_prompt
 from ..shards import write_text
+from ..weights.quantization import describe_quantization
 
 
 logger = logging.getLogger(__name__)
@@ -125,15 +126,12 @@ def _adapter(model: Any) -> dict[str, Any] | None:
         return None
     config = model.peft_config[model.active_adapters[0]]
     targets = config.target_modules
-    quantization = getattr(model.config, "quantization_config", None)
     kind = getattr(config.peft_type, "value", str(config.peft_type))
     words = {"type": kind, "rank": getattr(config, "r", None), "alpha": getattr(config, "lora_alpha", None)}
     names = {target.rpartition(".")[2] for target in targets or []}  # PEFT lists each layer's when it was given a rule
     words["modules"] = targets if isinstance(targets, str) else ", ".join(sorted(names))
-    if quantization is not None:
-        values = quantization if isinstance(quantization, dict) else quantization.to_dict()
-        shown = ("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant")
-        words["quantization"] = ", ".join(f"{name}={values[name]}" for name in shown if values.get(name))
+    if quantization := describe_quantization(model.config):
+        words["quantization"] = quantization
     return words
 
 

@@ -41,6 +41,16 @@ def _quantized_bits(config: PretrainedConfig, quantization_config: Any) -> int |
     return 4 if settings.get("load_in_4bit") or settings.get("_load_in_4bit") else 8
 
 
+def describe_quantization(config: PretrainedConfig) -> str | None:
+    """How bitsandbytes holds the weights of a model with this configuration, in words; None if it does not."""
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return None
+    values = settings if isinstance(settings, dict) else settings.to_dict()
+    shown = ("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant")
+    return ", ".join(f"{name}={values[name]}" for name in shown if values.get(name))
+
+
 def _is_listed(place: str, names: Iterable[str]) -> bool:
     return place.rpartition(".")[2] in {name.rpartition(".")[2] for name in names}
 
