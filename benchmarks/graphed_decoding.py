@@ -5,6 +5,7 @@ it. A graph is recorded from the kernels as they run, whoever wrote them. benchm
 right and how much it saves; it is not part of the package yet, since nobody has run it on a GPU.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,6 +46,7 @@ class GraphedForward:
 
     def __init__(self, forward: Callable[..., Any], record: Callable[[Call], Call] = record_cuda_graph) -> None:
         self.forward, self.record = forward, record
+        self.__signature__ = inspect.signature(forward)  # `generate` asks it for what the model takes
         self.cache: StaticCache | None = None
         self.inputs: dict[str, Any] = {}
         self.replay: Call | None = None

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import wraps
 
 import pytest
 import torch
@@ -84,6 +85,25 @@ def test_a_replayed_step_writes_the_same_tokens(device, tmp_path):
     assert replays in ([18, 18, 18], [18 + 19 + 19])
     assert "forward" not in model.__dict__
     assert len({*expected[:, 9:].flatten().tolist()}) > 20
+
+
+def test_prompts_of_graphed_decoding_are_read_as_ever(tmp_path):
+    """`generate` looks at what it calls: whether it takes positions, and can give the last token's logits only."""
+    make_model("tiny", tmp_path, "cpu")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    seen = []
+    own = model.forward
+
+    @wraps(own)
+    def forward(**inputs):
+        output = own(**inputs)
+        seen.append((inputs["position_ids"].shape, output.logits.shape[1]))
+        return output
+
+    model.forward = forward
+    with graphed_decoding(model, lambda call: call):
+        model.generate(torch.arange(20)[None], do_sample=False, max_new_tokens=3, cache_implementation="static")
+    assert seen == [((1, 20), 1), ((1, 1), 1), ((1, 1), 1)]
 
 
 def test_the_gap_tells_wrong_generation_from_right(tmp_path, monkeypatch):

@@ -10,7 +10,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from trl_srl import DynamicSamplingConfig, SRLTrainer
-from trl_srl.weights.quantization import check_model_arguments, keep_adapters_in_fp32, keep_differentiable_on_cpu
+from trl_srl.weights.quantization import (
+    check_model_arguments,
+    check_one_gpu,
+    keep_adapters_in_fp32,
+    keep_differentiable_on_cpu,
+)
 
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -179,31 +184,57 @@ def device(request):
     return request.param
 
 
-def test_fp16_trains_adapters_in_fp32(device, qlora_base, nf4, expert_trajectories, srl_args):
-    """As on a T4. The gradient scaler, which refuses bfloat16, exists on a GPU only."""
+def test_fp16_trains_adapters_in_fp32(device, qlora_base, nf4, expert_trajectories, srl_args, monkeypatch):
+    """As on a T4, with autocast and the gradient scaler, which refuses 16 bit."""
     settings = dict(fp16=True, bf16=False, use_cpu=device == "cpu", learning_rate=1e-2)
     args = srl_args(model_init_kwargs={"dtype": "float16"}, **settings)
     trainer = SRLTrainer(qlora_base, args, expert_trajectories, quantization_config=nf4, peft_config=lora())
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
     assert {p.dtype for p in before.values()} == {torch.float32}
     assert trainer.accelerator.mixed_precision == "fp16"
-    assert (trainer.accelerator.scaler is not None) == (device == "cuda")
+    if device == "cpu":
+        # PyTorch has both for a CPU too, but accelerate does not use them there, and PEFT asks for CUDA's autocast.
+        trainer.accelerator.native_amp, trainer.accelerator.scaler = True, torch.amp.GradScaler("cpu")
+        is_enabled = torch.is_autocast_enabled
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda device="cpu": is_enabled(device))
     trainer.train()
+    assert trainer.accelerator.scaler.get_scale() == 2.0**16  # no step was left out for an overflow
     assert any(not torch.equal(p, trainer.model.get_parameter(name)) for name, p in before.items())
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("peft_config", [None, lora(modules_to_save=["lm_head"])])
-def test_fp16_does_not_train_weights_in_float16(peft_config, qlora_base, expert_trajectories, srl_args):
-    args = srl_args(model_init_kwargs={"dtype": "float16"}, fp16=True, bf16=False)
-    with pytest.raises(ValueError, match=r"are in float16, such as .*weight. Load the model in float32"):
+def test_fp16_does_not_train_weights_in_16_bit(peft_config, dtype, qlora_base, expert_trajectories, srl_args):
+    args = srl_args(model_init_kwargs={"dtype": dtype}, fp16=True, bf16=False)
+    with pytest.raises(ValueError, match=rf"in 16 bit, such as .*weight in {dtype}. Load the model in float32"):
         SRLTrainer(qlora_base, args, expert_trajectories, peft_config=peft_config)
     args.model_init_kwargs = {"dtype": "float32"}
     SRLTrainer(qlora_base, args, expert_trajectories, peft_config=peft_config)
 
 
-ARGS = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm=False)
-VLLM = SimpleNamespace(model_init_kwargs=None, trust_remote_code=False, use_vllm=True)
+def test_one_process_is_not_given_several_gpus(qlora_base, monkeypatch):
+    """Kaggle's two T4, over which TRL would spread the layers."""
+    alone = SimpleNamespace(distributed_type="NO")
+    args = SimpleNamespace(model_init_kwargs=None, distributed_state=alone, device=torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"^2 GPUs .*CUDA_VISIBLE_DEVICES=0 .*accelerate launch --num_processes 2"):
+        check_model_arguments(qlora_base, args)
+    alone.distributed_type = "MULTI_GPU"
+    check_one_gpu(args)
+    alone.distributed_type, args.device = "NO", torch.device("cpu")
+    check_one_gpu(args)
+
+
+ALONE = SimpleNamespace(distributed_type="NO")
+ARGS = SimpleNamespace(
+    model_init_kwargs=None,
+    trust_remote_code=False,
+    use_vllm=False,
+    distributed_state=ALONE,
+    device=torch.device("cpu"),
+)
+VLLM = SimpleNamespace(**(vars(ARGS) | {"use_vllm": True}))
 
 
 @pytest.mark.parametrize(

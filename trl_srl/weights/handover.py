@@ -8,21 +8,25 @@ leaves out names that begin with an underscore.)
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import Trainer
 
+from .merging import TOLERANCES
 from .probe import probe_logits, relative_difference
 
 
 MARKER = "_handover.logits"  # not *.safetensors, which vLLM would take for weights
-# Of what the first stage has changed, this much may be missing where the second starts: nothing but rounding if it
-# has the same weights; with merged weights, rounded and perhaps quantised anew, it must at least be nearer to the
-# first stage's result than to the model this began with. Both numbers are ours.
+# Of what the first stage has changed, this much may be missing where the second starts. With the same weights on the
+# same machine nothing is missing, on another one what its kernels round otherwise, at most TOLERANCES; merged weights,
+# rounded and perhaps quantised anew, must be nearer to the first stage's result than to the model this began with. The
+# number is ours.
 SAME_WEIGHTS = 0.1
 
 
@@ -34,24 +38,35 @@ class Handover(NamedTuple):
         before, after (`torch.Tensor`): Its logits on the probe texts before and after the training; None if they
             could not be computed (weights that are sharded between processes).
         options (`dict`): The options of its run.
+        machine (`str`): What has computed them.
     """
 
     before: torch.Tensor | None
     after: torch.Tensor | None
     options: dict[str, Any]
+    machine: str
+
+
+def describe_machine(trainer: Trainer) -> str:
+    """What decides how logits are rounded: the device, and the versions of the packages that compute on it."""
+    device = trainer.args.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{name}, torch {torch.__version__}, transformers {transformers.__version__}"
 
 
 def trainer_logits(trainer: Trainer) -> torch.Tensor | None:
     """
     The logits of a trainer's model on the probe texts, in the precision it trains in.
 
-    None with FSDP and DeepSpeed ZeRO-3, where no process has a whole model.
+    None with FSDP and DeepSpeed, where no process has a whole model, and where the model is not on its device before
+    training (`bf16_full_eval`).
     """
-    plugin = trainer.accelerator.state.deepspeed_plugin
-    if trainer.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
+    model: Any = trainer.model
+    elsewhere = model.device.type != trainer.args.device.type
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or elsewhere:
         return None
     with trainer.accelerator.autocast():
-        return probe_logits(trainer.model, getattr(trainer.processing_class, "tokenizer", trainer.processing_class))
+        return probe_logits(model, getattr(trainer.processing_class, "tokenizer", trainer.processing_class))
 
 
 def write_handover(trainer: Trainer, folder: str | Path, before: torch.Tensor | None, options: dict[str, Any]) -> None:
@@ -73,7 +88,8 @@ def write_handover(trainer: Trainer, folder: str | Path, before: torch.Tensor | 
         return
     tensors = {} if before is None or after is None else {"before": before, "after": after}
     unfinished = Path(folder, f"{MARKER}.tmp")
-    save_file(tensors, unfinished, metadata={"options": json.dumps(options, default=str, sort_keys=True)})
+    metadata = {"options": json.dumps(options, default=str, sort_keys=True), "machine": describe_machine(trainer)}
+    save_file(tensors, unfinished, metadata=metadata)
     os.replace(unfinished, Path(folder, MARKER))
 
 
@@ -84,7 +100,8 @@ def read_handover(folder: str | Path) -> Handover | None:
         return None
     with safe_open(file, "pt") as tensors:
         before, after = (tensors.get_tensor(n) if n in tensors.keys() else None for n in ("before", "after"))  # noqa: SIM118
-        return Handover(before, after, json.loads(tensors.metadata()["options"]))
+        metadata = tensors.metadata()
+        return Handover(before, after, json.loads(metadata["options"]), metadata["machine"])
 
 
 class HandoverReport(NamedTuple):
@@ -140,7 +157,12 @@ def check_handover(trainer: Trainer, handover: Handover, merged: bool = False) -
             "round small changes away: train the adapter further (adapter: continue), or do not quantise the second "
             "stage (load_in_4bit: false)."
         )
-    if not merged and report.from_after > max(SAME_WEIGHTS * report.change, 1e-6):
+    allowed = max(SAME_WEIGHTS * report.change, 1e-6)
+    if handover.machine != describe_machine(trainer) and report.from_after < report.from_before:
+        model: Any = trainer.model
+        precision = "bfloat16" if trainer.args.bf16 else "float16" if trainer.args.fp16 else str(model.dtype)
+        allowed = max(allowed, TOLERANCES[precision.removeprefix("torch.")])
+    if not merged and report.from_after > allowed:
         raise ValueError(
             f"The second stage does not start from the first one's weights. {report} Load the model as the first "
             "stage did: the same base model, precision (dtype, bf16, fp16) and quantisation (load_in_4bit)."

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
+from accelerate.utils import DistributedType, is_peft_model
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import is_bitsandbytes_available
 from trl import GRPOConfig
@@ -84,6 +84,8 @@ def check_model_arguments(
         `ValueError`: that says what to write instead.
     """
     init_kwargs = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
+    if isinstance(model, str) and "device_map" not in init_kwargs:
+        check_one_gpu(args)
     config, brought = _model_config(model, args, init_kwargs.get("revision"))
     bits = _quantized_bits(config, quantization_config or init_kwargs.get("quantization_config"))
     name = model if isinstance(model, str) else "The model"
@@ -125,9 +127,28 @@ def check_model_arguments(
         )
 
 
+def check_one_gpu(args: GRPOConfig) -> None:
+    """
+    Refuse to spread a model over several GPUs in one process, as TRL's `device_map="auto"` does by itself.
+
+    Its layers would work one after another, and its head on another GPU than the advantages that the loss needs.
+
+    Raises:
+        `ValueError`: that says how to start on one GPU, or on all.
+    """
+    alone = args.distributed_state.distributed_type == DistributedType.NO
+    if alone and args.device.type == "cuda" and (count := torch.cuda.device_count()) > 1:
+        raise ValueError(
+            f"{count} GPUs are visible to one process, which would spread the model over them, layer by layer. Start "
+            "on one of them with CUDA_VISIBLE_DEVICES=0 (in a notebook, set it before PyTorch is imported), or with a "
+            f"process for each: accelerate launch --num_processes {count} -m trl_srl.cli.train …"
+        )
+
+
 def check_trained_in_fp32(model: torch.nn.Module) -> None:
     """
-    Refuse to train float16 weights under `fp16=True`: the gradient scaler would stop at the end of the first step.
+    Refuse to train 16-bit weights under `fp16=True`: the gradient scaler would stop at the end of the first step
+    (https://github.com/huggingface/trl/issues/4901).
 
     Args:
         model ([`~torch.nn.Module`]):
@@ -136,12 +157,13 @@ def check_trained_in_fp32(model: torch.nn.Module) -> None:
     Raises:
         `ValueError`: that names one of the weights and says what to write instead.
     """
-    names = [name for name, p in model.named_parameters() if p.requires_grad and p.dtype == torch.float16]
-    if names:
+    short = [(name, p.dtype) for name, p in model.named_parameters() if p.requires_grad and p.dtype.itemsize == 2]
+    if short:
+        name, dtype = short[0]
         raise ValueError(
-            f"fp16=True trains weights in float32, but {len(names)} of those to be trained are in float16, such as "
-            f"{names[0]}. Load the model in float32 (--dtype float32), or train an adapter (`peft_config`, "
-            "--use_peft) without `modules_to_save`: the weights beneath it may stay in float16."
+            f"fp16=True trains weights in float32, but {len(short)} of those to be trained are in 16 bit, such as "
+            f"{name} in {str(dtype).removeprefix('torch.')}. Load the model in float32 (--dtype float32), or train an "
+            "adapter (`peft_config`, --use_peft) without `modules_to_save`: the weights beneath it may stay in 16 bit."
         )
 
 
