@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Configuration:
     device: str = "cuda"
 
 
-LIMIT = 150  # seconds for one configuration
+LIMIT = 150  # seconds for one configuration, without making its model
 
 # In the order of what is most wanted, should the time end.
 PLAN = [
@@ -159,13 +159,39 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
         "card": "CPU" if on_cpu else torch.cuda.get_device_name(),
         "load": load,
         "steps": phases.steps,
-        "gap": trainer.greedy_gap(rows[: args.num_generations]["prompt"]),
-        "estimate": estimate and {phase: getattr(estimate, phase) for phase in ("load", "generate", "train")},
+        # As many at once as in the steps: another batch would be compiled anew.
+        "gap": trainer.greedy_gap(rows[: args.num_generations]["prompt"] * prompts),
+        # Generation is measured in the first step, when the optimizer has no moments yet.
+        "estimate": estimate
+        and {"load": estimate.load, "generate": replace(estimate, optimizer=0).generate, "train": estimate.train},
     }
 
 
+def call(*arguments: str | Path, seconds: float) -> subprocess.CompletedProcess:
+    """This script again, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.gpu", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=max(seconds, 0.001))
+
+
+def run_one(configuration: Configuration, folder: Path, ends: float, steps: int) -> dict[str, Any]:
+    """Measure a configuration in a process of its own, and say so if that fails or takes too long."""
+    wanted = ("--one", json.dumps(asdict(configuration)))
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as answer:
+        try:
+            if not (folder / "tokenizer.json").exists():  # which is written last
+                call(*wanted, "--make", folder, seconds=ends - time.monotonic()).check_returncode()
+            limit = min(ends - time.monotonic(), LIMIT)
+            measuring = ("--folder", folder, "--steps", str(steps), "--answer", answer.name)
+            call(*wanted, *measuring, seconds=limit).check_returncode()
+        except subprocess.TimeoutExpired:
+            return {"status": "out of time"}
+        except subprocess.CalledProcessError as error:
+            return {"status": "failed", "error": error.stderr[-2000:]}
+        return {"status": "ok", **json.load(answer)}
+
+
 def run(plan: list[Configuration], output: Path, time_limit: float, steps: int) -> list[dict[str, Any]]:
-    """Measure what is not yet in `output`, each configuration in a process of its own, until the time is over."""
+    """Measure what is not yet in `output`, until the time is over."""
     ends = time.monotonic() + time_limit
     output.mkdir(parents=True, exist_ok=True)
     results = output / "results.jsonl"
@@ -175,35 +201,15 @@ def run(plan: list[Configuration], output: Path, time_limit: float, steps: int) 
         for configuration in plan:
             if asdict(configuration) in done:
                 continue
-            folder = Path(models, configuration.shape)
-            result: dict[str, Any] = {"configuration": asdict(configuration)}
-            job = [sys.executable, "-m", "benchmarks.gpu", "--folder", str(folder), "--steps", str(steps)]
-            with tempfile.NamedTemporaryFile("r", suffix=".json") as answer:
-                job += ["--one", json.dumps(asdict(configuration)), "--answer", answer.name]
-                since = time.monotonic()
-                try:
-                    ran = subprocess.run(
-                        job, capture_output=True, text=True, timeout=max(min(ends - since, LIMIT), 0.001)
-                    )
-                except subprocess.TimeoutExpired:
-                    result |= {"status": "out of time"}
-                else:
-                    answered = answer.read()
-                    result |= (
-                        {"status": "ok", **json.loads(answered)}
-                        if ran.returncode == 0 and answered
-                        else {
-                            "status": "failed",
-                            "error": ran.stderr[-2000:],
-                        }
-                    )
-            result["seconds"] = round(time.monotonic() - since, 1)
-            lines.append(result)
+            since = time.monotonic()
+            measured = run_one(configuration, Path(models, configuration.shape), ends, steps)
+            seconds = round(time.monotonic() - since, 1)
+            lines.append({"configuration": asdict(configuration), **measured, "seconds": seconds})
             with results.open("a") as file:
-                file.write(json.dumps(result) + "\n")
-            print(f"{result['status']:12} {result['seconds']:6} s  {configuration}", flush=True)
-            if result["status"] == "failed":
-                print(f"             {result['error'].strip().splitlines()[-1:]}", flush=True)
+                file.write(json.dumps(lines[-1]) + "\n")
+            print(f"{measured['status']:12} {seconds:6} s  {configuration}", flush=True)
+            if measured["status"] == "failed":
+                print(f"             {measured['error'].strip().splitlines()[-1:]}", flush=True)
             if time.monotonic() >= ends:
                 break
     return lines
@@ -219,15 +225,16 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", choices=["bf16", "fp16"], help="only these, of the plan")
     parser.add_argument("--generation", nargs="+", choices=list(GENERATION), help="only these, of the plan")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: for `--shape tiny`")
-    for internal in ("--one", "--folder", "--answer"):
+    for internal in ("--one", "--make", "--folder", "--answer"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         configuration = Configuration(**json.loads(options.one))
-        folder = Path(options.folder)
-        if not (folder / "tokenizer.json").exists():
-            make_model(configuration.shape, folder, configuration.device)
-        Path(options.answer).write_text(json.dumps(measure(configuration, folder, options.steps)))
+        if options.make:
+            make_model(configuration.shape, Path(options.make), configuration.device)
+        else:
+            measured = measure(configuration, Path(options.folder), options.steps)
+            Path(options.answer).write_text(json.dumps(measured))
         return
     plan = PLAN
     if options.shape and "tiny" in options.shape:

@@ -67,6 +67,7 @@ def tables(lines: list[dict[str, Any]]) -> str:
     ]
     for machine in sorted({f"{line['card']}; {line['machine']}" for line in ok}):
         text += ["", f"Measured on: {machine}."]
-    missing = [line for line in lines if line["status"] != "ok"]
+    last = {str(line["configuration"]): line for line in lines}  # what failed may have been measured later
+    missing = [line for line in last.values() if line["status"] != "ok"]
     text += ["", *(f"Not measured ({line['status']}): {line['configuration']}" for line in missing)]
     return "\n".join(text).rstrip() + "\n"

@@ -124,6 +124,26 @@ def test_adapters_and_moments_by_precision():
     }
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast_copies_what_is_trained_in_float32(precision):
+    """Counted on real layers: a forward pass holds all their weights again, in 16 bit, until autocast ends."""
+    config = small(num_hidden_layers=6)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.gradient_checkpointing_enable()
+    with Live() as live, torch.autocast("cpu", torch.bfloat16 if precision == "bf16" else torch.float16):
+        model.model(input_ids=torch.zeros(1, 2, dtype=torch.long), use_cache=False)
+        copies = live.now
+    in_layers = sum(parameter.numel() for parameter in model.model.layers.parameters())
+    assert copies == pytest.approx(2 * in_layers, rel=0.05)
+    settings = {"bf16": False, precision: True}
+    assert (
+        estimate_memory(config, srl_config(**settings), model_args(dtype="float32")).cast == 2 * model.num_parameters()
+    )
+    lora = model_args(dtype="float32", use_peft=True)  # trains few, and those beneath it are not kept
+    assert estimate_memory(config, srl_config(**settings), lora).cast == 0
+    assert estimate_memory(config, srl_config(bf16=False), model_args(dtype="float32")).cast == 0
+
+
 def test_chunks_of_the_prompt_save_activations_and_checkpoints_too():
     whole = estimate_memory(small(), srl_config(), model_args(**QLORA))
     chunked = estimate_memory(small(), srl_config(generation_kwargs={"prefill_chunk_size": 128}), model_args(**QLORA))

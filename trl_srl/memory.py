@@ -67,6 +67,7 @@ class MemoryEstimate:
         parameters (`int`): Number of the model's parameters, shared ones once.
         trained (`int`): Number of parameters that are trained.
         weights, adapters, gradients, optimizer (`int`): What stays, or comes back at every step.
+        cast (`int`): Autocast's copies in 16 bit of weights that are trained in float32, in every forward pass.
         kv_cache (`int`): Keys and values of all completions that are generated at once, at full length.
         prompts (`int`): Activations of the prompts' forward pass.
         sampling (`int`): Logits and probabilities of one token of every completion.
@@ -82,6 +83,7 @@ class MemoryEstimate:
     adapters: int
     gradients: int
     optimizer: int
+    cast: int
     kv_cache: int
     prompts: int
     sampling: int
@@ -98,13 +100,13 @@ class MemoryEstimate:
     @property
     def generate(self) -> int:
         """Peak that PyTorch reserves while completions are generated, from the second step on."""
-        state = self.weights + self.adapters + self.optimizer
+        state = self.weights + self.adapters + self.optimizer + self.cast
         return round(ALLOCATOR * (state + self.kv_cache + max(self.prompts, self.sampling)))
 
     @property
     def train(self) -> int:
         """Peak that PyTorch reserves until the end of a step; its allocator gives back nothing after generation."""
-        state = self.weights + self.adapters + self.gradients + self.optimizer
+        state = self.weights + self.adapters + self.gradients + self.optimizer + self.cast
         return max(self.generate, round(ALLOCATOR * (state + self.checkpoints + max(self.layer, self.logits))))
 
     @property
@@ -182,6 +184,7 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
     elif args.beta:
         weights *= 2  # the reference model
     trained_width = adapter_width or width
+    autocasts = adapter_width is None and width == 4 and (args.bf16 or args.fp16)
 
     rows = args.per_device_train_batch_size
     generated = args.generation_batch_size // args.world_size
@@ -208,6 +211,7 @@ def estimate_memory(config: PretrainedConfig, args: GRPOConfig, model_args: Mode
         adapters=trained * adapter_width if adapter_width else 0,
         gradients=trained * trained_width,
         optimizer=_optimizer_bytes(args, trained, trained_width),
+        cast=2 * parameters if autocasts else 0,
         kv_cache=generated * (prompt + completion) * layers * 2 * text.num_key_value_heads * head_dim * width,
         prompts=generated * chunk * _dot(generate, widths) + unpacked,
         # The model's logits, and scores and probabilities in float32; beside them one layer's keys and values,

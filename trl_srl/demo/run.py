@@ -268,11 +268,12 @@ def run_demo(
             for split, split_rows in rows.items():
                 split_rows.to_parquet(output_dir / "rows" / f"{split}.parquet")
         trainer = _make_trainer(policy, tokenizer, rows["train"], settings, output_dir, console)
-        with clock.phase("evaluation before"):
+        # Training leaves the model under autocast on a GPU; so it is measured before as after.
+        with clock.phase("evaluation before"), trainer.accelerator.autocast():
             before = _evaluate(trainer.model, tokenizer, rows["validation"], settings)
         with clock.phase("training"):
             trainer.train()
-        with clock.phase("evaluation after"):
+        with clock.phase("evaluation after"), trainer.accelerator.autocast():
             after = _evaluate(trainer.model, tokenizer, rows["validation"], settings)
         trainer.save_model()
     plot_reward_curve(trainer.state.log_history, output_dir / "reward_curve.png")
