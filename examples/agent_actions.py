@@ -4,7 +4,7 @@
 # ///
 """SRL on agents: a teacher's trajectories in a repository → a small model that writes its next command.
 
-    python examples/agent_actions.py --model_name_or_path Qwen/Qwen2.5-Coder-1.5B-Instruct --load_in_4bit --use_peft
+    python examples/agent_actions.py --load_in_4bit --dtype bfloat16 --use_peft --lora_target_modules all-linear
 
 The prompt is the task and the last two actions with what came of them; the model thinks, then acts. Only the action is
 compared with the teacher's, in a canonical form: neither prose around it nor the order of keys in its JSON counts.
@@ -22,7 +22,7 @@ class Example:
     """What is learned from."""
 
     dataset: str = "SWE-bench/SWE-smith-trajectories"  # or a .jsonl file with chat `messages`
-    split: str = "tool"
+    split: str = "xml"  # says which functions there are; "tool" does not
     adapter: str = "swe_smith"
     max_trajectories: int = 500
 
@@ -33,7 +33,7 @@ class Config(SRLConfig):
 
     output_dir: str | None = "runs/agent_actions"
     max_steps: int = 200
-    learning_rate: float = 1e-5  # with LoRA
+    learning_rate: float = 1e-5  # for LoRA
     max_prompt_length: int | None = 8192  # in tokens; earlier actions are left out to fit, the task never
     max_completion_length: int = 1024
     history_window: int = 2  # actions in the prompt, as in the paper

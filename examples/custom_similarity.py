@@ -1,13 +1,13 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["trl-srl"]
+# dependencies = ["trl-srl[qlora]"]
 # ///
 """A similarity of your own: one that weighs numbers.
 
 2M/T counts characters, so a wrong digit in a step of 40 characters costs 0.025. Here a step earns half of its reward
 for the expert's wording and half for the expert's numbers, in order:
 
-    python examples/custom_similarity.py --dataset solutions.jsonl
+    python examples/custom_similarity.py --dataset solutions.jsonl --use_peft --lora_target_modules all-linear
 
 It is an ordinary TRL reward function beside SRL's; `reward_weights` decides how much each counts. Dynamic sampling
 looks at the sum, so that groups which differ only in their numbers are informative too.
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from trl_srl import SRLConfig, SRLTrainer, load_rows, parse_completion, step_similarity
 from trl_srl.prompts import completion_text
@@ -37,6 +37,7 @@ class Config(SRLConfig):
 
     output_dir: str | None = "runs/custom_similarity"
     reward_weights: list[float] | None = None
+    learning_rate: float = 1e-5  # for LoRA
     logging_steps: int = 1
 
 
@@ -66,6 +67,8 @@ def main() -> None:
         args=args,
         train_dataset=load_rows(example.dataset),
         reward_funcs=number_similarity,
+        peft_config=get_peft_config(model_args),
+        quantization_config=get_quantization_config(model_args),
     )
     trainer.train()
     last = next(log for log in reversed(trainer.state.log_history) if "srl/similarity" in log)

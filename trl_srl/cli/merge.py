@@ -12,7 +12,9 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         "compare its logits with the adapter's and the base model's. On failure nothing is left behind.",
     )
     parser.add_argument("adapter", help="folder of the adapter, or its id on the Hub")
-    parser.add_argument("--output_dir", "-o", required=True, help="folder for the merged model; must not exist yet")
+    parser.add_argument(
+        "--output_dir", "-o", required=True, help="folder for the merged model: empty, or not there yet"
+    )
     parser.add_argument("--base_model", help="where the base model is, if not where the adapter says")
     parser.add_argument(
         "--dtype",
