@@ -216,7 +216,7 @@ def test_fp16_does_not_train_weights_in_16_bit(peft_config, dtype, qlora_base, e
 def test_one_process_is_not_given_several_gpus(qlora_base, monkeypatch):
     """Kaggle's two T4, over which TRL would spread the layers."""
     alone = SimpleNamespace(distributed_type="NO")
-    args = SimpleNamespace(model_init_kwargs=None, distributed_state=alone, device=torch.device("cuda"))
+    args = SimpleNamespace(**(vars(ARGS) | {"distributed_state": alone, "device": torch.device("cuda")}))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=r"^2 GPUs .*CUDA_VISIBLE_DEVICES=0 .*accelerate launch --num_processes 2"):
         check_model_arguments(qlora_base, args)
@@ -231,6 +231,8 @@ ARGS = SimpleNamespace(
     model_init_kwargs=None,
     trust_remote_code=False,
     use_vllm=False,
+    bf16=False,
+    fp16=False,
     distributed_state=ALONE,
     device=torch.device("cpu"),
 )
@@ -258,6 +260,14 @@ def test_what_cannot_work_is_refused_before_the_weights_are_read(
     AutoModelForCausalLM.from_pretrained(qlora_base).config.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=message):
         check_model_arguments(str(tmp_path), args, nf4 if quantized else None, peft_config)
+
+
+def test_4_bit_layers_that_compute_in_float32_are_said(qlora_base, nf4, caplog):
+    """As they do by TRL's default `dtype`."""
+    check_model_arguments(qlora_base, ARGS, nf4, lora())
+    assert not caplog.messages
+    check_model_arguments(qlora_base, SimpleNamespace(**(vars(ARGS) | {"fp16": True})), nf4, lora())
+    assert "although training is in 16 bit: write --dtype float16" in caplog.text
 
 
 def test_what_works_is_not_refused(qlora_base, nf4):

@@ -31,14 +31,12 @@ def _model_config(model: Any, args: GRPOConfig, revision: str | None) -> tuple[P
     return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=args.trust_remote_code), None
 
 
-def _quantized_bits(config: PretrainedConfig, quantization_config: Any) -> int | None:
-    """4 or 8 if bitsandbytes holds the weights so, on loading or in the checkpoint already; else None."""
+def _bitsandbytes_settings(config: PretrainedConfig, quantization_config: Any) -> dict[str, Any]:
+    """How bitsandbytes is to hold the weights, on loading or in the checkpoint already; empty if it does not."""
     settings = quantization_config or getattr(config, "quantization_config", None) or {}
     if not isinstance(settings, dict):
         settings = settings.to_dict()
-    if settings.get("quant_method") != "bitsandbytes":
-        return None
-    return 4 if settings.get("load_in_4bit") or settings.get("_load_in_4bit") else 8
+    return settings if settings.get("quant_method") == "bitsandbytes" else {}
 
 
 def describe_quantization(config: PretrainedConfig) -> str | None:
@@ -87,7 +85,8 @@ def check_model_arguments(
     if isinstance(model, str) and "device_map" not in init_kwargs:
         check_one_gpu(args)
     config, brought = _model_config(model, args, init_kwargs.get("revision"))
-    bits = _quantized_bits(config, quantization_config or init_kwargs.get("quantization_config"))
+    quantised = _bitsandbytes_settings(config, quantization_config or init_kwargs.get("quantization_config"))
+    bits = (4 if quantised.get("load_in_4bit") or quantised.get("_load_in_4bit") else 8) if quantised else None
     name = model if isinstance(model, str) else "The model"
     if brought is not None and peft_config is not None:
         raise ValueError(
@@ -100,6 +99,11 @@ def check_model_arguments(
         raise ValueError(
             f"{name} is loaded in {bits} bit without an adapter, and quantised weights cannot be trained. Pass "
             "`peft_config=LoraConfig(…)` (on the command line --use_peft true), or do not quantise."
+        )
+    if bits == 4 and (args.bf16 or args.fp16) and quantised.get("bnb_4bit_compute_dtype") == "float32":
+        logger.warning(
+            "The 4-bit layers compute in float32, which is slow on a GPU, although training is in 16 bit: write "
+            f"--dtype {'bfloat16' if args.bf16 else 'float16'} (bnb_4bit_compute_dtype in Python)."
         )
     if bits and args.use_vllm:
         # TRL pushes the packed weights of bitsandbytes, without the state that says how to unpack them:
