@@ -55,3 +55,10 @@ def test_a_command_is_needed(capsys):
         main([])
     assert exit_info.value.code == 2
     assert "usage: trl-srl" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_refused(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["report", "runs/srl", "--no_such", "1"])
+    assert exit_info.value.code == 2
+    assert "trl-srl: error: unrecognized arguments: --no_such 1" in capsys.readouterr().err

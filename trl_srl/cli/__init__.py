@@ -50,14 +50,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, module in COMMANDS.items():
         module.add_parser(subparsers, name)
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parsed_by_trl = {"train": train, "memory": memory}
     hush()
     try:
-        if arguments and arguments[0] in parsed_by_trl and not {"-h", "--help"} & set(arguments):
-            # Their options are the fields of TRL's and our dataclasses: TRL's own parser reads them.
-            parsed_by_trl[arguments[0]].main(arguments[1:])
+        if arguments[:1] == ["train"] and not {"-h", "--help"} & set(arguments):
+            # Its options are the fields of TRL's and our dataclasses: TRL's own parser reads them.
+            train.main(arguments[1:])
             return
-        args = parser.parse_args(arguments)
+        args, rest = parser.parse_known_args(arguments)
+        if args.command == "memory":
+            args.train_options = rest
+        elif rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         try:
             COMMANDS[args.command].run(args)
         except (ValueError, TypeError, OSError, ImportError) as error:

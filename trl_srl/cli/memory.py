@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 
@@ -12,54 +11,61 @@ if TYPE_CHECKING:
 TITLES = {"srl": "SRL, the first stage", "rlvr": "RLVR, the second stage"}
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="path or Hub id of the model; only its config is read")
-    parser.add_argument("--preset", help="YAML file with options of `trl-srl train`, such as examples/configs/t4.yaml")
-    parser.add_argument("--max_prompt_length", type=int, help="tokens of the longest prompt, if not in the preset")
-
-
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser = subparsers.add_parser(
         name,
+        allow_abbrev=False,  # a shortened name may mean an option of TRL's
         help="estimate the GPU memory of a training run",
         description="Estimate from the model's config how much GPU memory `trl-srl train` will take, and the card it "
         "fits. No weights are loaded, no GPU is needed.",
         epilog="Every option of `trl-srl train` is taken too, and overrides the preset: --max_completion_length 512, "
         "--load_in_4bit true, --per_device_train_batch_size 2, … The formulas: docs/hardware.md.",
     )
-    _add_options(parser)
+    parser.add_argument("--model", help="path or Hub id of the model; only its config is read")
+    parser.add_argument("--preset", help="YAML file with options of `trl-srl train`, such as examples/configs/t4.yaml")
+    parser.add_argument("--max_prompt_length", type=int, help="tokens of the longest prompt, if not in the preset")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Not reached: `trl_srl.cli.main` hands the arguments of `memory` to `main` unread."""
-    raise AssertionError("the options of trl-srl memory are parsed by TRL")
+    from .stage_options import read_command
+
+    options = list(args.train_options)
+    if args.model is not None:
+        options += ["--model_name_or_path", args.model]
+    if args.preset is not None:
+        options += ["--config", args.preset]
+    stages = read_command(options).stages
+    for stage, settings in stages.items():
+        # The second stage starts from a model of the first one's size, and knows no limit for prompts.
+        first = stages.get("srl", settings)
+        model = args.model or first.get("model_name_or_path")
+        length = args.max_prompt_length or first.get("max_prompt_length")
+        text = _estimate(stage, model, length, settings)
+        sys.stdout.write(f"{TITLES[stage]}\n{text}\n\n" if len(stages) > 1 else f"{text}\n")
 
 
 def _format(model: str, completions: int, rows: int, lengths: tuple[int, int], estimate: "MemoryEstimate") -> str:
     from ..memory import ALLOCATOR, CARDS, GIB
 
-    phases = [
-        (phase, {term: size / GIB for term, size in terms.items()})
-        for phase, terms in {
-            "generate": {
-                "weights": estimate.weights,
-                "adapters": estimate.adapters,
-                "optimizer": estimate.optimizer,
-                "KV cache": estimate.kv_cache,
-                "prompts" if estimate.prompts > estimate.sampling else "sampling": max(
-                    estimate.prompts, estimate.sampling
-                ),
-            },
-            "train": {
-                "weights": estimate.weights,
-                "adapters": estimate.adapters,
-                "gradients": estimate.gradients,
-                "optimizer": estimate.optimizer,
-                "activations kept": estimate.checkpoints,
-                "one layer" if estimate.layer > estimate.logits else "logits": max(estimate.layer, estimate.logits),
-            },
-        }.items()
-    ]
+    phases = {
+        "generate": {
+            "weights": estimate.weights,
+            "adapters": estimate.adapters,
+            "optimizer": estimate.optimizer,
+            "KV cache": estimate.kv_cache,
+            "prompts" if estimate.prompts > estimate.sampling else "sampling": max(
+                estimate.prompts, estimate.sampling
+            ),
+        },
+        "train": {
+            "weights": estimate.weights,
+            "adapters": estimate.adapters,
+            "gradients": estimate.gradients,
+            "optimizer": estimate.optimizer,
+            "activations kept": estimate.checkpoints,
+            "one layer" if estimate.layer > estimate.logits else "logits": max(estimate.layer, estimate.logits),
+        },
+    }
     lines = [
         f"{model}: {estimate.parameters / 1e9:.2f} B parameters, {estimate.trained / 1e6:.1f} M trained",
         f"{completions} completions generated at once, trained on {rows} at a time; prompts of {lengths[0]}, "
@@ -67,8 +73,8 @@ def _format(model: str, completions: int, rows: int, lengths: tuple[int, int], e
         "",
         f"load      {estimate.load / GIB:6.2f} GiB",
     ]
-    for phase, terms in phases:
-        allocated = " + ".join(f"{name} {size:.2f}" for name, size in terms.items() if round(size, 2))
+    for phase, terms in phases.items():
+        allocated = " + ".join(f"{name} {size / GIB:.2f}" for name, size in terms.items() if round(size / GIB, 2))
         lines.append(f"{phase:8}  {getattr(estimate, phase) / GIB:6.2f} GiB  = {ALLOCATOR} x ({allocated})")
     if estimate.train == estimate.generate:
         lines[-1] = f"{'train':8}  {estimate.train / GIB:6.2f} GiB  (takes less than generation, which stays reserved)"
@@ -80,36 +86,6 @@ def _format(model: str, completions: int, rows: int, lengths: tuple[int, int], e
     ]
     lines[-1] += "Estimated, not measured: docs/hardware.md says how well it agrees with measurements."
     return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """
-    Print the estimate. Takes the options as they stand on the command line.
-
-    Args:
-        argv (`list[str]`, *optional*):
-            Arguments; `sys.argv[1:]` when not given.
-    """
-    ours = argparse.ArgumentParser(prog="trl-srl memory", allow_abbrev=False, add_help=False)
-    _add_options(ours)
-    known, options = ours.parse_known_args(argv)
-    if known.model is not None:
-        options += ["--model_name_or_path", known.model]
-    if known.preset is not None:
-        options += ["--config", known.preset]
-    from .stage_options import read_command
-
-    try:
-        stages = read_command(options).stages
-        for stage, settings in stages.items():
-            # The second stage starts from a model of the first one's size, and knows no limit for prompts.
-            first = stages.get("srl", settings)
-            model = known.model or first.get("model_name_or_path")
-            length = known.max_prompt_length or first.get("max_prompt_length")
-            text = _estimate(stage, model, length, settings)
-            sys.stdout.write(f"{TITLES[stage]}\n{text}\n\n" if len(stages) > 1 else f"{text}\n")
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        ours.exit(2, f"trl-srl memory: {error}\n")
 
 
 def _estimate(stage: str, model: str | None, max_prompt_length: int | None, settings: dict[str, Any]) -> str:
