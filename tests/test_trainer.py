@@ -316,5 +316,5 @@ def test_a_tokenizer_without_chat_template_is_refused(model, make_tokenizer, exp
 
 
 def test_arguments_of_another_class_are_refused(model, tokenizer, expert_trajectories, srl_args):
-    with pytest.raises(TypeError, match="Pass an SRLConfig"):
+    with pytest.raises(TypeError, match=r"is a GRPOConfig\. Pass SRLConfig\("):
         SRLTrainer(model, srl_args(cls=GRPOConfig), expert_trajectories, processing_class=tokenizer)

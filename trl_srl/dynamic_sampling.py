@@ -91,19 +91,21 @@ class DynamicSamplingTrainer(RecordingTrainer):
     """
 
     _tag_names = ["trl", "dynamic-sampling"]
+    _config_class = DynamicSamplingConfig
     args: DynamicSamplingConfig
 
     def __init__(
         self, model: Any, reward_funcs: Any = None, args: DynamicSamplingConfig | None = None, **kwargs: Any
     ) -> None:
         check_trl_methods(GRPOTrainer)
+        config_class = self._config_class
         if args is None:
             name = model if isinstance(model, str) else get_config_model_id(model.config)
-            args = DynamicSamplingConfig(f"{name.split('/')[-1]}-DynamicSampling")
-        if not isinstance(args, DynamicSamplingConfig):
+            args = config_class(f"{name.split('/')[-1]}-{config_class.__name__.removesuffix('Config')}")
+        if not isinstance(args, config_class):
             raise TypeError(
-                f"`args` is a {type(args).__name__}, which has no settings for dynamic sampling. Pass a "
-                "DynamicSamplingConfig (or, for SRL, an SRLConfig); it takes the same arguments."
+                f"`args` is a {type(args).__name__}. Pass {config_class.__name__}(...): it takes the same arguments "
+                f"and has those of {type(self).__name__} too."
             )
         unsupported = [name for name in ("tools", "rollout_func", "environment_factory") if kwargs.get(name)]
         if unsupported and args.dynamic_sampling:
@@ -253,7 +255,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
         shipped = dict(gather_object([item for item in made_here.items() if item[0] in wanted]))
         my_places = places[rank * local_rows : (rank + 1) * local_rows]
         mine = [shipped[place] for place in my_places]
-        rewards_N_F, num_masked = sampled.rewards_N_F[places].clone(), selection.num_masked * num_generations
+        rewards_N_F, num_masked = sampled.rewards_N_F[places], selection.num_masked * num_generations
         trained = len(places) - num_masked
         rewards_N_F[trained:] = torch.nan
         self._pending_metrics.update(metrics)
@@ -268,7 +270,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
             | {place: rollout for place, rollout in made_here.items() if place not in wanted},
             positions=positions,
             rewards_N=sampled.rewards_P_G.flatten().tolist(),
-            sampling_P=list(sampling_of_groups(std_P, args.min_reward_std, selection)),
+            sampling_P=sampling_of_groups(std_P, args.min_reward_std, selection),
             round_starts=round_starts,
             num_generations=num_generations,
         )

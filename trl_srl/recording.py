@@ -1,6 +1,7 @@
 """`RecordingTrainer`: every rollout of a run is written down (rollouts.py), and its log left beside them."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ class Sampling(NamedTuple):
     rollouts: dict[int, Rollout]  # by place
     positions: dict[int, int]  # place → position in this process's part of the batch that is trained on
     rewards_N: list[float]  # of all processes
-    sampling_P: list[str | None]
+    sampling_P: Sequence[str | None]
     round_starts: list[int]  # places
     num_generations: int
 

@@ -79,6 +79,7 @@ class SRLTrainer(DynamicSamplingTrainer):
         "id": "2510.25992",
         "citation": SRL_CITATION,
     }
+    _config_class = SRLConfig
     args: SRLConfig
 
     def __init__(
@@ -90,13 +91,6 @@ class SRLTrainer(DynamicSamplingTrainer):
         reward_funcs: Any = None,
         **kwargs: Any,
     ) -> None:
-        if args is None:
-            name = model if isinstance(model, str) else get_config_model_id(model.config)
-            args = SRLConfig(f"{name.split('/')[-1]}-SRL")
-        if not isinstance(args, SRLConfig):
-            raise TypeError(
-                f"`args` is a {type(args).__name__}. Pass an SRLConfig; it takes the same arguments and adds SRL's."
-            )
         eval_datasets = eval_dataset if isinstance(eval_dataset, dict) else {"eval": eval_dataset}
         for dataset in (train_dataset, *eval_datasets.values()):
             if isinstance(dataset, (Dataset, IterableDataset)):
@@ -126,7 +120,7 @@ class SRLTrainer(DynamicSamplingTrainer):
         self._think_prefilled = self._find_think_prefilled()
         self.reward_funcs[0] = partial(
             step_similarity_reward,
-            format_penalty=args.format_penalty,
+            format_penalty=self.args.format_penalty,
             think_prefilled=self._think_prefilled,
             decode=self._decode,
             eos_token_ids=self.eos_token_ids,
@@ -190,7 +184,7 @@ class SRLTrainer(DynamicSamplingTrainer):
         if not self.model.training:
             texts = [THINK_OPEN * self._think_prefilled + text for text in self._decode(completion_ids_list)]
             written = [
-                Generated(text, len(ids), not ids or ids[-1] not in self.eos_token_ids)
+                Generated(text, len(ids), self._is_truncated(ids))
                 for text, ids in zip(texts, completion_ids_list, strict=True)
             ]
             self._evaluated += score_steps(written, inputs)
