@@ -8,11 +8,13 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import Accelerator
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -91,12 +93,12 @@ class SaveOnSigterm(TrainerCallback):
     optimizer's step, from where a run cannot be continued exactly.
 
     Args:
-        on_any_process (`Callable[[bool], bool]`):
-            Whether its argument is true on at least one process.
+        accelerator ([`~accelerate.Accelerator`]):
+            The trainer's, by which the processes agree.
     """
 
-    def __init__(self, on_any_process: Callable[[bool], bool]):
-        self._on_any_process = on_any_process
+    def __init__(self, accelerator: Accelerator):
+        self._accelerator = accelerator
         self._received = self.stopped = False
 
     def _receive(self, signum: int, frame: Any) -> None:
@@ -117,5 +119,6 @@ class SaveOnSigterm(TrainerCallback):
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._on_any_process(self._received):
+        received = torch.tensor([self._received], device=self._accelerator.device)
+        if self._accelerator.gather(received).any():
             self.stopped = control.should_save = control.should_training_stop = True

@@ -37,16 +37,13 @@ class ResumableTrainer(AdapterTrainer):
         self._train_sampler: Sampler | None = None
         if theirs := self.pop_callback(JITCheckpointCallback):  # `enable_jit_checkpoint`; see SaveOnSigterm
             theirs.on_train_end(self.args, self.state, self.control)  # gives the signal back
-        self._on_sigterm = SaveOnSigterm(self._on_any_process)
+        self._on_sigterm = SaveOnSigterm(self.accelerator)
         self.add_callback(self._on_sigterm)
 
     @property
     def interrupted(self) -> bool:
         """Whether the last `train()` was ended by SIGTERM, with a checkpoint, before its last step."""
         return self._on_sigterm.stopped and self.state.global_step < self.state.max_steps
-
-    def _on_any_process(self, here: bool) -> bool:
-        return bool(self.accelerator.gather(torch.tensor([here], device=self.accelerator.device)).any())
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """
