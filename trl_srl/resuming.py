@@ -50,7 +50,7 @@ class ResumableTrainer(AdapterTrainer):
         As [`~transformers.Trainer.train`]. Resumes from complete checkpoints only: `resume_from_checkpoint=True` takes
         the newest one. SIGTERM saves a checkpoint at the end of the step and ends the training ([`interrupted`]).
         """
-        checkpoint = self._find_checkpoint(resume_from_checkpoint)
+        checkpoint = self.find_checkpoint(resume_from_checkpoint)
         with self._on_sigterm.listening():
             output = super().train(checkpoint, *args, **kwargs)
         if self.interrupted:
@@ -60,8 +60,20 @@ class ResumableTrainer(AdapterTrainer):
             )
         return output
 
-    def _find_checkpoint(self, wanted: str | Path | bool | None) -> str | None:
-        """The complete checkpoint to resume from, on every process the one that the main process sees."""
+    def find_checkpoint(self, wanted: str | Path | bool | None) -> str | None:
+        """
+        The complete checkpoint to resume from, on every process the one that the main process sees.
+
+        Args:
+            wanted (`str` or `Path` or `bool` or `None`):
+                Its folder, `True` for the newest complete one in `args.output_dir`, or nothing for none.
+
+        Returns:
+            `str` or `None`: its folder. Warns of incomplete ones that were passed over.
+
+        Raises:
+            `ValueError`: if the checkpoint named is not complete, or none is.
+        """
         if not wanted:
             return None
         found, message = broadcast_object_list(list(choose_checkpoint(wanted, Path(self.args.output_dir))))

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from trl import get_peft_config, get_quantization_config
 
 from ..dynamic_sampling import DynamicSamplingTrainer
-from ..interruptions import choose_checkpoint
 from ..loading import load_rows
 from ..problem_rows import make_problem_rows
 from ..selection import NothingToLearnError
@@ -126,13 +124,13 @@ def _resume(args: Any) -> str | bool:
     return {"true": True, "false": False, "none": False}.get(str(wanted).lower(), wanted)
 
 
-def choose_start(args: Any, lenient: bool = False) -> str | bool | None:
+def choose_start(trainer: DynamicSamplingTrainer, lenient: bool = False) -> str | None:
     """
-    What `train` is to resume from: a checkpoint, True for the newest complete one, None for none.
+    The checkpoint that `train` is to resume from, None for none.
 
     Args:
-        args ([`DynamicSamplingConfig`]):
-            Arguments of the stage's trainer, which has been made: all processes decide as the main one does.
+        trainer ([`DynamicSamplingTrainer`]):
+            The stage's trainer.
         lenient (`bool`, *optional*, defaults to `False`):
             Whether to begin at the start when there is no checkpoint to resume from: of two stages, either may have
             been interrupted.
@@ -140,16 +138,16 @@ def choose_start(args: Any, lenient: bool = False) -> str | bool | None:
     Raises:
         `ValueError`: if there is no complete checkpoint where one is asked for.
     """
-    wanted = _resume(args)
-    if not wanted:
-        return None
-    ((found, message),) = broadcast_object_list([choose_checkpoint(wanted, Path(args.output_dir))])
-    if found is None and not (lenient and wanted is True):
-        raise ValueError(message)
-    return None if found is None else wanted
+    wanted = _resume(trainer.args)
+    try:
+        return trainer.find_checkpoint(wanted)
+    except ValueError:
+        if lenient and wanted is True:
+            return None
+        raise
 
 
-def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], resume: str | bool | None) -> bool:
+def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], resume: str | None) -> bool:
     """
     Train, save and push; mark a first stage as complete.
 
@@ -158,7 +156,7 @@ def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], re
             The stage's trainer, before training.
         options (`dict[str, Any]`):
             Its options.
-        resume (`str` or `bool` or `None`):
+        resume (`str` or `None`):
             What [`choose_start`] says.
 
     Returns:

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if srl is not None:
         with _one_line():
             trainer = make_srl_trainer(srl)
-            start = choose_start(trainer.args, lenient=rlvr is not None)
+            start = choose_start(trainer, lenient=rlvr is not None)
         if not finish_stage(trainer, srl, start):
             return
         trainer.accelerator.free_memory()
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if rlvr is not None:
         with _one_line():
             trainer = make_rlvr_trainer(rlvr, chained=command.chained)
-            start = choose_start(trainer.args, lenient=command.chained)
+            start = choose_start(trainer, lenient=command.chained)
         if finish_stage(trainer, rlvr, start):
             _end(trainer)
 
