@@ -43,10 +43,26 @@ LOSSES_PER_ROW = ("grpo", "sapo", "dr_grpo", "luspo")
 
 
 class _Replay(NamedTuple):
-    """What `_generate` (local) and `_calculate_rewards` (of all processes) return while TRL finishes the batch."""
+    """The batch that is trained on: what TRL's methods return while they finish it."""
 
-    generated: tuple
-    rewards_N_F: torch.Tensor
+    rollouts: list[Rollout]  # this process's
+    rewards_N_F: torch.Tensor  # of all processes; NaN, which TRL leaves out of every statistic, where masked
+    num_trained: int  # of all; the rest, at the end, is masked
+    sampling: Sampling
+
+    @property
+    def generated(self) -> tuple:
+        """What `_generate` returns."""
+        return (
+            [rollout.prompt_ids for rollout in self.rollouts],
+            [rollout.completion_ids for rollout in self.rollouts],
+            None,  # tool masks
+            [rollout.completion for rollout in self.rollouts],
+            None if self.rollouts[0].logprobs is None else [rollout.logprobs for rollout in self.rollouts],
+            {},  # extra fields
+            None,  # images
+            [],  # images of tools
+        )
 
 
 class DynamicSamplingTrainer(RecordingTrainer):
@@ -117,7 +133,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
         check_trl_attributes(self)
         self._replay: _Replay | None = None
         self._barren_batches = 0
-        self._warned_short = self._warned_infinite = False
+        self._warned_short = False
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], after checking that the data fill a batch."""
@@ -152,77 +168,34 @@ class DynamicSamplingTrainer(RecordingTrainer):
     ) -> torch.Tensor:
         if self._replay is not None:
             return self._replay.rewards_N_F
-        try:
-            rewards_N_F = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        except Exception as error:
-            error.add_note(
-                f"This happened while {', '.join(self.reward_func_names)} scored {len(completions)} completions at "
-                f"step {self.state.global_step}. A reward function returns a list with one number, or None, for each."
-            )
-            raise
-        infinite = rewards_N_F.isinf()
-        if infinite.any():
-            # An advantage of inf - inf is NaN, and of finite - inf a number without meaning.
-            if not self._warned_infinite:
-                self._warned_infinite = True
-                names = [n for n, i in zip(self.reward_func_names, infinite.any(0).tolist(), strict=True) if i]
-                logger.warning(
-                    f"Infinite rewards from {', '.join(names)} at step {self.state.global_step}: those completions "
-                    "are left out, as if every reward function had returned None. This is said once."
-                )
-            rewards_N_F = rewards_N_F.masked_fill(infinite.any(1, keepdim=True), torch.nan)
-        self._scored = (completion_ids_list, rewards_N_F, self._extra_columns(len(inputs)))
-        return rewards_N_F
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _sampling(self, inputs: list[dict[str, Any]]) -> Sampling:
+        return super()._sampling(inputs) if self._replay is None else self._replay.sampling
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        if self.model.training:
-            self._clear_later_steps()
         if not (self.model.training and self.args.dynamic_sampling):
-            output = super()._generate_and_score_completions(inputs)
-            if self.args.save_rollouts:
-                self._record(self._sampled_by_trl(inputs), output["advantages"])
-            return output
-        local_rows = len(inputs)
-        rollouts, rewards_N_F, num_masked, sampling = self._sample_batch(inputs)
-        self._replay = _Replay(
-            generated=(
-                [rollout.prompt_ids for rollout in rollouts],
-                [rollout.completion_ids for rollout in rollouts],
-                None,  # tool masks
-                [rollout.completion for rollout in rollouts],
-                None if rollouts[0].logprobs is None else [rollout.logprobs for rollout in rollouts],
-                {},  # extra fields
-                None,  # images
-                [],  # images of tools
-            ),
-            rewards_N_F=rewards_N_F,
-        )
+            return super()._generate_and_score_completions(inputs)
+        replay = self._replay = self._sample_batch(inputs)
         try:
-            output = super()._generate_and_score_completions([rollout.row for rollout in rollouts])
+            output = super()._generate_and_score_completions([rollout.row for rollout in replay.rollouts])
         finally:
             self._replay = None
-        if num_masked:
-            first = self.accelerator.process_index * local_rows
-            places = torch.arange(first, first + local_rows, device=output["completion_mask"].device)
-            output["completion_mask"][places >= len(rewards_N_F) - num_masked] = 0
+        if replay.num_trained < (total := len(replay.rewards_N_F)):
+            places = torch.arange(len(inputs), device=output["completion_mask"].device)
+            places += self.accelerator.process_index * len(inputs)
+            output["completion_mask"][places >= replay.num_trained] = 0
             # TRL counted the tokens before they were masked; the token-normalised losses divide by this.
             output["num_items_in_batch"] = self.accelerator.gather(output["completion_mask"].sum()).sum()
-            if self.loss_type in LOSSES_PER_ROW and num_masked < len(rewards_N_F):
-                output["loss_weight"] = torch.tensor(len(rewards_N_F) / (len(rewards_N_F) - num_masked))
-        if self.args.save_rollouts:
-            self._record(sampling, output["advantages"])
+            if self.loss_type in LOSSES_PER_ROW and replay.num_trained:
+                output["loss_weight"] = torch.tensor(total / replay.num_trained)
         return output
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         return super().compute_loss(model, inputs, *args, **kwargs) * inputs.get("loss_weight", 1)
 
-    def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, int, Sampling]:
-        """
-        Sample until the batch is full of informative groups, or rounds run out.
-
-        Returns this process's rollouts, the rewards of all processes in the same order (NaN, which TRL leaves out of
-        every statistic, where a group is masked), the number of masked rollouts at the end, and what to write down.
-        """
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> _Replay:
+        """Sample until the batch is full of informative groups, or rounds run out."""
         args, num_generations = self.args, self.num_generations
         world, rank, local_rows = self.accelerator.num_processes, self.accelerator.process_index, len(inputs)
         batch = local_rows * world // num_generations
@@ -255,8 +228,8 @@ class DynamicSamplingTrainer(RecordingTrainer):
         shipped = dict(gather_object([item for item in made_here.items() if item[0] in wanted]))
         my_places = places[rank * local_rows : (rank + 1) * local_rows]
         mine = [shipped[place] for place in my_places]
-        rewards_N_F, num_masked = sampled.rewards_N_F[places], selection.num_masked * num_generations
-        trained = len(places) - num_masked
+        rewards_N_F = sampled.rewards_N_F[places]
+        trained = len(places) - selection.num_masked * num_generations
         rewards_N_F[trained:] = torch.nan
         self._pending_metrics.update(metrics)
         for column in sorted({name for rollout in mine for name in rollout.extra}):
@@ -274,7 +247,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
             round_starts=round_starts,
             num_generations=num_generations,
         )
-        return mine, rewards_N_F, num_masked, sampling
+        return _Replay(mine, rewards_N_F, trained, sampling)
 
     def _sample_round(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], Sampled]:
         """Generate and score `inputs` (this process's rows): rollouts of this process, numbers of all."""

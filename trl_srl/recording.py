@@ -43,8 +43,10 @@ class RecordingTrainer(PublishingTrainer):
     """
     [`PublishingTrainer`] that keeps what it sampled.
 
-    The difference: rollouts handed to `_record` are written to `<output_dir>/_rollouts` at each logging step and
-    before each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends.
+    The difference: rollouts are written with their rewards to `<output_dir>/_rollouts` at each logging step and before
+    each checkpoint, and `trainer_state.json`, the log, to `output_dir` when the training ends, however it ends. A
+    reward function that fails is named, and an infinite reward counts as none. A subclass that samples more than it
+    trains on says so in `_sampling`.
     """
 
     _think_prefilled = False
@@ -54,7 +56,8 @@ class RecordingTrainer(PublishingTrainer):
         self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
         self._rollout_log = RolloutLog(Path(self.args.output_dir, FOLDER), self.accelerator.process_index)
         self._starting = False
-        self._scored: tuple | None = None  # completion ids, rewards and extra columns of a batch that is TRL's own
+        self._scored: tuple | None = None  # completion ids, rewards and extra columns of the last batch scored
+        self._warned_infinite = False
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`]."""
@@ -66,11 +69,14 @@ class RecordingTrainer(PublishingTrainer):
             if self.state.log_history:
                 self.save_state()
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As in TRL; the first one takes away what an earlier run has left of the steps that this one makes."""
+        if self._starting:
+            self._starting = False
+            self._clear_later_steps()
+        return super().training_step(*args, **kwargs)
+
     def _clear_later_steps(self) -> None:
-        """Before the first step: take away what an earlier run has left of the steps that this one makes."""
-        if not self._starting:
-            return
-        self._starting = False
         Path(self.args.output_dir, TRAINER_STATE_NAME).unlink(missing_ok=True)  # written anew when this run ends
         if removed := self._rollout_log.remove_after(self.state.global_step):
             logger.warning(
@@ -141,8 +147,39 @@ class RecordingTrainer(PublishingTrainer):
         rewards_N[rewards_N_F.isnan().all(1)] = torch.nan
         return rewards_N
 
-    def _sampled_by_trl(self, inputs: list[dict[str, Any]]) -> Sampling:
-        """A batch that TRL generated and scored: in evaluation, or without dynamic sampling."""
+    def _calculate_rewards(
+        self, inputs: list, prompts: list, completions: list, completion_ids_list: list
+    ) -> torch.Tensor:
+        try:
+            rewards_N_F = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        except Exception as error:
+            error.add_note(
+                f"This happened while {', '.join(self.reward_func_names)} scored {len(completions)} completions at "
+                f"step {self.state.global_step}. A reward function returns a list with one number, or None, for each."
+            )
+            raise
+        infinite = rewards_N_F.isinf()
+        if infinite.any():
+            # An advantage of inf - inf is NaN, and of finite - inf a number without meaning.
+            if not self._warned_infinite:
+                self._warned_infinite = True
+                names = [n for n, i in zip(self.reward_func_names, infinite.any(0).tolist(), strict=True) if i]
+                logger.warning(
+                    f"Infinite rewards from {', '.join(names)} at step {self.state.global_step}: those completions "
+                    "are left out, as if every reward function had returned None. This is said once."
+                )
+            rewards_N_F = rewards_N_F.masked_fill(infinite.any(1, keepdim=True), torch.nan)
+        self._scored = (completion_ids_list, rewards_N_F, self._extra_columns(len(inputs)))
+        return rewards_N_F
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        if self.args.save_rollouts:
+            self._record(self._sampling(inputs), output["advantages"])
+        return output
+
+    def _sampling(self, inputs: list[dict[str, Any]]) -> Sampling:
+        """What was sampled for the batch that TRL has just finished: all of it is in the batch."""
         if self._scored is None:
             raise RuntimeError(
                 "A batch was finished without this class's _calculate_rewards, so its rewards are not known here. "
