@@ -305,9 +305,19 @@ def test_dynamic_sampling_trainer_takes_an_adapter_by_its_path(tmp_path, qlora_b
     get_peft_model(AutoModelForCausalLM.from_pretrained(qlora_base), lora()).save_pretrained(tmp_path / "adapter")
     args = DynamicSamplingConfig(str(tmp_path), use_cpu=True, bf16=False, model_init_kwargs={"dtype": "float32"})
     rows = Dataset.from_list([{"prompt": [{"role": "user", "content": "1+1"}]}] * 8)
-    trainer = DynamicSamplingTrainer(
-        str(tmp_path / "adapter"), lambda completions, **_: [0.0] * len(completions), args, train_dataset=rows
-    )
+
+    def make_trainer(train_dataset):
+        return DynamicSamplingTrainer(
+            str(tmp_path / "adapter"),
+            lambda completions, **_: [0.0] * len(completions),
+            args,
+            train_dataset=train_dataset,
+        )
+
+    with pytest.raises(ValueError, match="`train_dataset` is required"):
+        make_trainer(None)
+    assert args.model_init_kwargs == {"dtype": "float32"}  # to be used again
+    trainer = make_trainer(rows)
     assert isinstance(trainer.model, PeftModel)
     assert args.model_init_kwargs == {"dtype": "float32"}
     assert any(parameter.requires_grad for parameter in trainer.model.parameters())

@@ -30,8 +30,10 @@ class AdapterTrainer(GRPOTrainer):
             model, kwargs = continue_adapter(model, args, kwargs)
             args.model_init_kwargs = None  # used; TRL would warn of them
         trained = trainable_weights(model)
-        super().__init__(model, reward_funcs, args=args, **kwargs)
-        args.model_init_kwargs = init_kwargs
+        try:
+            super().__init__(model, reward_funcs, args=args, **kwargs)
+        finally:
+            args.model_init_kwargs = init_kwargs
         keep_adapters_in_fp32(self.model, trained)
         keep_differentiable_on_cpu(self.model)
         if args.fp16 and not (self.is_deepspeed_enabled or self.is_fsdp_enabled):  # these keep float32 copies
