@@ -161,7 +161,7 @@ def read_command(argv: Sequence[str]) -> Command:
     second |= block
     if own.stage == "rlvr":
         given = _given(rest, "rlvr")
-        return Command({"rlvr": second | given}, chained=not {"model_name_or_path"} & {*block, *given})
+        return Command({"rlvr": second | given}, chained="model_name_or_path" not in block | given)
     if own.stage == "srl":
         return Command({"srl": first}, chained=False)
     if str(first.get("resume_from_checkpoint", False)).lower() not in ("true", "false", "none"):
@@ -194,7 +194,7 @@ def parse_options(stage: str, options: Mapping[str, Any]) -> tuple[Any, ...]:
         if options.get(name) is None:
             raise ValueError(f"--{name} is missing: name it on the command line or in the file of --config.")
     parsed = as_dataclasses(stage, options)
-    model_args, args = parsed[2], parsed[1]
+    _, args, model_args, *_ = parsed
     args.model_init_kwargs = {
         "revision": model_args.model_revision,
         "attn_implementation": model_args.attn_implementation,
