@@ -142,7 +142,7 @@ def measure(configuration: Configuration, folder: Path, steps: int) -> dict[str,
         peft_config=get_peft_config(model_args),
     )
     trainer.phases = phases
-    load = phases.end("load")
+    load = phases.end()
     if configuration.generation == "compiled":
         trainer.generation_config.disable_compile = False
     if configuration.generation == "graphed":

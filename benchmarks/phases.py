@@ -33,7 +33,7 @@ class Phases:
             torch.cuda.reset_peak_memory_stats()
         self.since = time.perf_counter()
 
-    def end(self, phase: str) -> dict[str, Any]:
+    def end(self) -> dict[str, Any]:
         """What the phase took that began last; the next begins."""
         taken: dict[str, Any] = {}
         if not self.on_cpu:
@@ -42,7 +42,7 @@ class Phases:
                 "allocated": torch.cuda.max_memory_allocated(),
                 "reserved": torch.cuda.max_memory_reserved(),
             }
-        taken = {"phase": phase, "seconds": time.perf_counter() - self.since, **taken}
+        taken["seconds"] = time.perf_counter() - self.since
         self.begin()
         return taken
 
@@ -54,23 +54,23 @@ class PhaseTrainer(SRLTrainer):
     decoding: Callable[[], AbstractContextManager[None]] = nullcontext  # in which completions are generated
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        rest = self.phases.end("train")
+        rest = self.phases.end()
         with self.decoding():
             output = super()._generate(*args, **kwargs)
-        self._step_taken = {"generate": self.phases.end("generate"), "train": rest, "reward": {"seconds": 0.0}}
+        self._step_taken = {"generate": self.phases.end(), "train": rest, "reward": {"seconds": 0.0}}
         self._step_taken["tokens"] = sum(len(ids) for ids in output[1])
         return output
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
-        before = self.phases.end("train")
+        before = self.phases.end()
         output = super()._calculate_rewards(*args, **kwargs)
-        self._step_taken["reward"] = self.phases.end("reward")
+        self._step_taken["reward"] = self.phases.end()
         self._step_taken["train"]["seconds"] += before["seconds"]
         return output
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         output = super().training_step(*args, **kwargs)
-        taken, train = self._step_taken, self.phases.end("train")
+        taken, train = self._step_taken, self.phases.end()
         train["seconds"] += taken["train"]["seconds"]
         for name in ("allocated", "reserved"):
             if name in train:
