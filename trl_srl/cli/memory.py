@@ -52,6 +52,7 @@ def _format(model: str, completions: int, rows: int, lengths: tuple[int, int], e
             "weights": estimate.weights,
             "adapters": estimate.adapters,
             "optimizer": estimate.optimizer,
+            "cast": estimate.cast,
             "KV cache": estimate.kv_cache,
             "prompts" if estimate.prompts > estimate.sampling else "sampling": max(
                 estimate.prompts, estimate.sampling
@@ -62,6 +63,7 @@ def _format(model: str, completions: int, rows: int, lengths: tuple[int, int], e
             "adapters": estimate.adapters,
             "gradients": estimate.gradients,
             "optimizer": estimate.optimizer,
+            "cast": estimate.cast,
             "activations kept": estimate.checkpoints,
             "one layer" if estimate.layer > estimate.logits else "logits": max(estimate.layer, estimate.logits),
         },
