@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_srl.evaluation import Generated, Problem, SolvingSettings, TransformersBackend, evaluate_solutions
 from trl_srl.evaluation.journal import Journal
+from trl_srl.evaluation.step_files import evaluate_step_rows
 
 
 class Arithmetic:
@@ -85,9 +86,11 @@ def test_a_model_without_a_single_answer_has_an_interval_above_zero():
 def test_an_interrupted_evaluation_continues(tmp_path):
     """A chunk is four problems here and takes two calls, of which the fourth fails: one chunk is done."""
     settings = SolvingSettings(num_samples=1)
-    whole = evaluate_solutions(Arithmetic(batch_size=2), PROBLEMS, settings, output_dir=tmp_path / "whole")
+    whole = evaluate_solutions(Arithmetic(batch_size=2), PROBLEMS, settings, output_dir=tmp_path / "whole", model="m")
     with pytest.raises(RuntimeError, match="taken away"):
-        evaluate_solutions(Arithmetic(batch_size=2, fail_at=4), PROBLEMS, settings, output_dir=tmp_path / "cut")
+        evaluate_solutions(
+            Arithmetic(batch_size=2, fail_at=4), PROBLEMS, settings, output_dir=tmp_path / "cut", model="m"
+        )
     assert [path.name for path in (tmp_path / "cut").iterdir()] == ["journal.jsonl"]
     with (tmp_path / "cut" / "journal.jsonl").open("ab") as file:
         file.write(b'[{"problem_id": "id-5", "gree')  # what a kill in the middle of a write leaves
@@ -96,7 +99,7 @@ def test_an_interrupted_evaluation_continues(tmp_path):
         journal.replace('"answers_timed_out": 0', '"answers_timed_out": 2')
     )
     resumed_backend = Arithmetic(batch_size=2)
-    resumed = evaluate_solutions(resumed_backend, PROBLEMS, settings, output_dir=tmp_path / "cut")
+    resumed = evaluate_solutions(resumed_backend, PROBLEMS, settings, output_dir=tmp_path / "cut", model="m")
     assert without_machine(resumed) == without_machine(whole) | {"answers_timed_out": 2}
     assert resumed_backend.calls == 2 * 2  # three chunks, one of which was done
     for name in ("problems", "solutions"):
@@ -104,20 +107,28 @@ def test_an_interrupted_evaluation_continues(tmp_path):
         pd.testing.assert_frame_equal(*map(pd.read_parquet, files))
 
     again = Arithmetic(batch_size=2)
-    assert evaluate_solutions(again, PROBLEMS, settings, output_dir=tmp_path / "cut") == resumed
+    assert evaluate_solutions(again, PROBLEMS, settings, output_dir=tmp_path / "cut", model="m") == resumed
     assert again.calls == 0
 
 
 def test_another_evaluation_is_not_mixed_in(tmp_path):
     with pytest.raises(RuntimeError):
-        evaluate_solutions(Arithmetic(fail_at=3), PROBLEMS, EVERY_OTHER, output_dir=tmp_path)
+        evaluate_solutions(Arithmetic(fail_at=3), PROBLEMS, EVERY_OTHER, output_dir=tmp_path, model="m")
     with pytest.raises(ValueError, match="unfinished evaluation that differs in settings"):
-        evaluate_solutions(Arithmetic(), PROBLEMS, output_dir=tmp_path)
+        evaluate_solutions(Arithmetic(), PROBLEMS, output_dir=tmp_path, model="m")
     with pytest.raises(ValueError, match="differs in num_problems, problems"):
-        evaluate_solutions(Arithmetic(), PROBLEMS[1:], EVERY_OTHER, output_dir=tmp_path)
-    evaluate_solutions(Arithmetic(), PROBLEMS, EVERY_OTHER, output_dir=tmp_path)
+        evaluate_solutions(Arithmetic(), PROBLEMS[1:], EVERY_OTHER, output_dir=tmp_path, model="m")
+    evaluate_solutions(Arithmetic(), PROBLEMS, EVERY_OTHER, output_dir=tmp_path, model="m")
     with pytest.raises(ValueError, match="results of an evaluation that differs in model"):
         evaluate_solutions(Arithmetic(), PROBLEMS, EVERY_OTHER, output_dir=tmp_path, model="other")
+
+
+@pytest.mark.parametrize("evaluate", [evaluate_solutions, evaluate_step_rows])
+def test_a_model_without_a_name_leaves_no_results_that_pass_for_another_s(evaluate, tmp_path):
+    rows = [{"prompt": [{"role": "user", "content": "1"}], "expert_action": "1"}]
+    with pytest.raises(ValueError, match=r"Name the model \(model=…\)"):
+        evaluate(Arithmetic(), PROBLEMS if evaluate is evaluate_solutions else rows, output_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_trained_again_under_its_name_is_another(tmp_path):
@@ -171,7 +182,9 @@ def test_step_by_step_on_a_real_model_and_sampling_that_does_not_depend_on_the_i
         model, tokenizer = (cls.from_pretrained(solver_model) for cls in (AutoModelForCausalLM, AutoTokenizer))
         return TransformersBackend(model, tokenizer, batch_size=1)
 
-    whole = evaluate_solutions(backend(), problems, settings, output_dir=tmp_path / "whole", show_progress=False)
+    whole = evaluate_solutions(
+        backend(), problems, settings, output_dir=tmp_path / "whole", model="m", show_progress=False
+    )
     assert whole["metrics"]["greedy_accuracy"]["value"] == 0.8
     assert whole["metrics"]["mean_steps"]["value"] == 2.0
     interrupted = backend()
@@ -185,8 +198,12 @@ def test_step_by_step_on_a_real_model_and_sampling_that_does_not_depend_on_the_i
 
     interrupted.generate = fail_in_the_third_chunk
     with pytest.raises(KeyboardInterrupt):
-        evaluate_solutions(interrupted, problems, settings, output_dir=tmp_path / "cut", show_progress=False)
-    resumed = evaluate_solutions(backend(), problems, settings, output_dir=tmp_path / "cut", show_progress=False)
+        evaluate_solutions(
+            interrupted, problems, settings, output_dir=tmp_path / "cut", model="m", show_progress=False
+        )
+    resumed = evaluate_solutions(
+        backend(), problems, settings, output_dir=tmp_path / "cut", model="m", show_progress=False
+    )
     assert without_machine(resumed) == without_machine(whole)
 
 

@@ -15,6 +15,8 @@ from .statistics import Interval
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .backends import Backend
+
 RESULTS_FILE, PROBLEMS_FILE = "results.json", "problems.parquet"
 
 LABELS = {
@@ -74,6 +76,38 @@ def weights_digest(model: str) -> str:
     """Changes when a local model is trained again under its old name; empty for a model on the Hub."""
     files = sorted(path for path in Path(model).glob("*") if path.suffix in (".safetensors", ".bin")) if model else []
     return digest([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]) if files else ""
+
+
+def describe_evaluation(
+    kind: str,
+    backend: "Backend",
+    settings: Mapping[str, Any],
+    output_dir: str | Path | None,
+    model: str,
+    dataset: str,
+    split: str,
+) -> dict[str, Any]:
+    """
+    What two evaluations must share to have the same results, but for their problems; it stands in `results.json`.
+
+    Raises:
+        `ValueError`: when files are to be written for a model without a name.
+    """
+    if output_dir is not None and not model:
+        raise ValueError(
+            f"Name the model (model=…): without a name {output_dir} would give its results for any other model."
+        )
+    return {
+        "kind": kind,
+        "model": model,
+        "weights": weights_digest(model),
+        "dataset": dataset,
+        "split": split,
+        "settings": {
+            **settings,
+            **{"backend": backend.name, "batch_size": backend.batch_size, "dtype": backend.dtype},
+        },
+    }
 
 
 def finished_results(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

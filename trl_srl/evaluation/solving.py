@@ -20,8 +20,8 @@ from .results import (
     RESULTS_FILE,
     about_this_run,
     as_metric,
+    describe_evaluation,
     finished_results,
-    weights_digest,
     write_json,
     write_parquet,
 )
@@ -97,7 +97,8 @@ def evaluate_solutions(
             Where `results.json`, `problems.parquet` and `solutions.parquet` are written. An evaluation that was killed
             continues from the journal there; a finished one with the same settings is not run again.
         model, dataset, split (`str`, *optional*):
-            Names for `results.json`, and part of what makes two evaluations the same.
+            Names for `results.json`, and part of what makes two evaluations the same; with `output_dir` the model
+            needs one.
         show_progress (`bool`, *optional*, defaults to `True`):
             Whether to show a progress bar with the rate.
 
@@ -107,19 +108,14 @@ def evaluate_solutions(
         step), `truncated_rate`, `mean_steps`, `mean_tokens`. A solution without a final answer is wrong.
 
     Raises:
-        `ImportError`: when math-verify is missing; `ValueError`: when `output_dir` holds another evaluation.
+        `ImportError`: when math-verify is missing; `ValueError`: when `output_dir` holds another evaluation,
+        or is given without `model`.
     """
     settings = settings or SolvingSettings()
     if not problems:
         raise ValueError("There is no problem to solve.")
     identity = {
-        "kind": "solutions",
-        "model": model,
-        "weights": weights_digest(model),
-        "dataset": dataset,
-        "split": split,
-        "settings": asdict(settings)
-        | {"backend": backend.name, "batch_size": backend.batch_size, "dtype": backend.dtype},
+        **describe_evaluation("solutions", backend, asdict(settings), output_dir, model, dataset, split),
         "num_problems": len(problems),
         "problems": digest([list(problem) for problem in problems]),
     }

@@ -11,8 +11,8 @@ from .results import (
     RESULTS_FILE,
     about_this_run,
     as_metric,
+    describe_evaluation,
     finished_results,
-    weights_digest,
     write_json,
     write_parquet,
 )
@@ -48,26 +48,19 @@ def evaluate_step_rows(
             Where `results.json`, `steps.parquet` and `problems.parquet` are written. A finished evaluation with the
             same settings is not run again.
         model, dataset, split (`str`, *optional*):
-            Names for `results.json`.
+            Names for `results.json`; with `output_dir` the model needs one.
 
     Returns:
         `dict`: what `results.json` holds: `metrics` as in [`StepEvaluation`], and `similarity_by_step`, a list with
         `step_index`, `num_rows` and the mean similarity with its interval.
     """
+    settings: dict[str, Any] = {
+        "max_completion_length": max_completion_length,
+        "temperature": temperature,
+        "seed": seed,
+    }
     identity = {
-        "kind": "steps",
-        "model": model,
-        "weights": weights_digest(model),
-        "dataset": dataset,
-        "split": split,
-        "settings": {
-            "max_completion_length": max_completion_length,
-            "temperature": temperature,
-            "seed": seed,
-            "backend": backend.name,
-            "batch_size": backend.batch_size,
-            "dtype": backend.dtype,
-        },
+        **describe_evaluation("steps", backend, settings, output_dir, model, dataset, split),
         "num_rows": len(step_rows),
         "rows": digest([[row["prompt"], row["expert_action"]] for row in step_rows]),
     }
@@ -75,9 +68,7 @@ def evaluate_step_rows(
     finished = None if folder is None else finished_results(folder, identity)
     if finished is not None:
         return finished
-    steps = write_next_steps(
-        backend, step_rows, max_completion_length=max_completion_length, temperature=temperature, seed=seed
-    )
+    steps = write_next_steps(backend, step_rows, **settings)
     means: dict[str, float] = summarize_steps(steps)._asdict()
     intervals = step_intervals(steps)
     del means["num_rows"]
