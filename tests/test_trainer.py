@@ -232,6 +232,17 @@ def test_a_template_that_prefills_the_tag_is_found_out(format_model, expert_traj
     assert reward(completions=["ignored"], expert_action=["2"], completion_ids=[ids]) == [-1.0]
 
 
+def test_the_card_of_a_stream_says_how_the_model_was_prompted(format_model, expert_trajectories, srl_args):
+    tokenizer = AutoTokenizer.from_pretrained(format_model)
+    tokenizer.chat_template = PREFILLED
+    stream = expert_trajectories.to_iterable_dataset()
+    trainer = SRLTrainer(format_model, srl_args(max_steps=1, system_prompt="S"), stream, processing_class=tokenizer)
+    trainer.create_model_card()
+    card = Path(trainer.args.output_dir, "README.md").read_text()
+    assert 'prompt = build_prompt("What is 2 · 3 + 1?", ["2 · 3 = 6"], system_prompt="S")' in card
+    assert 'step = parse_completion(output[0]["generated_text"], think_prefilled=True)' in card
+
+
 def test_a_template_that_closes_the_think_block_is_refused(format_model, expert_trajectories, srl_args):
     tokenizer = AutoTokenizer.from_pretrained(format_model)
     tokenizer.chat_template = PREFILLED.replace("<think>", "<think>\n\n</think>\n")

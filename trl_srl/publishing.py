@@ -1,5 +1,6 @@
 """`PublishingTrainer`: a model card that tells of the whole run."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,13 @@ class PublishingTrainer(ResumableTrainer):
         first_stage (`str`, *optional*):
             Output folder of the run that this one continues, if the model's own configuration does not lead there
             (an adapter that is trained further).
+        first_prompt (`list[dict]` or `str`, *optional*):
+            The prompt of the first training row. A stream is read once to find it.
+        think_prefilled (`bool`):
+            Whether the chat template opens the think block, which the completion then does not.
     """
+
+    think_prefilled = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,6 +66,10 @@ class PublishingTrainer(ResumableTrainer):
                 self.add_callback(NotebookTable)
         elif self.pop_callback(ProgressCallback) is not None:
             self.add_callback(LineProgress)
+
+    @cached_property
+    def first_prompt(self) -> Any:
+        return (next(iter(self.train_dataset), None) or {}).get("prompt")
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], with a table of the metrics at the beginning and at the end."""

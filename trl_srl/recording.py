@@ -49,8 +49,6 @@ class RecordingTrainer(PublishingTrainer):
     trains on says so in `_sampling`.
     """
 
-    _think_prefilled = False
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._evaluating: str | None = None  # prefix of the metrics, while an evaluation runs
@@ -227,5 +225,5 @@ class RecordingTrainer(PublishingTrainer):
                 advantage=advantage_of[sampling.positions[place]] if became == TRAINED else None,
                 sampling=became,
             )
-            rows.append(rollout_row(scored, step=step, split=split, think_prefilled=self._think_prefilled))
+            rows.append(rollout_row(scored, step=step, split=split, think_prefilled=self.think_prefilled))
         self._rollout_log.add(split, rows)

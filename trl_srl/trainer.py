@@ -117,11 +117,11 @@ class SRLTrainer(DynamicSamplingTrainer):
         elif eval_dataset is not None:
             self.eval_dataset = self._make_step_rows(eval_dataset, "evaluation")[0]
         self._check_batch_fits()
-        self._think_prefilled = self._find_think_prefilled()
+        self.think_prefilled = self._find_think_prefilled()
         self.reward_funcs[0] = partial(
             step_similarity_reward,
             format_penalty=self.args.format_penalty,
-            think_prefilled=self._think_prefilled,
+            think_prefilled=self.think_prefilled,
             decode=self._decode,
             eos_token_ids=self.eos_token_ids,
         )
@@ -158,11 +158,11 @@ class SRLTrainer(DynamicSamplingTrainer):
 
     def _find_think_prefilled(self) -> bool:
         """Whether the chat template opens the think block; refuses one that also closes it."""
-        row = next(iter(self.train_dataset), None)
-        if row is None:
+        prompt = self.first_prompt
+        if prompt is None:
             raise ValueError("The training stream has no usable step row.\n" + str(self.formatting_summary))
-        rendered = render_prompt(row["prompt"], self._tokenizer, **self._template_kwargs)
-        ending = rendered.rpartition(row["prompt"][-1]["content"].strip())[-1]
+        rendered = render_prompt(prompt, self._tokenizer, **self._template_kwargs)
+        ending = rendered.rpartition(prompt[-1]["content"].strip())[-1]
         if THINK_OPEN in ending and THINK_CLOSE in ending:
             raise ValueError(
                 "The chat template writes an empty think block at the end of the prompt, so no completion could "
@@ -182,7 +182,7 @@ class SRLTrainer(DynamicSamplingTrainer):
             self._diagnosed = True
             self._diagnose(inputs, completion_ids_list, rewards_N_F)
         if not self.model.training:
-            texts = [THINK_OPEN * self._think_prefilled + text for text in self._decode(completion_ids_list)]
+            texts = [THINK_OPEN * self.think_prefilled + text for text in self._decode(completion_ids_list)]
             written = [
                 Generated(text, len(ids), self._is_truncated(ids))
                 for text, ids in zip(texts, completion_ids_list, strict=True)
@@ -212,7 +212,7 @@ class SRLTrainer(DynamicSamplingTrainer):
             completion=self._decode(completion_ids_list[:1])[0],
             expert_action=inputs[0]["expert_action"],
             reward=rewards_N_F[0, 0].item(),
-            think_prefilled=self._think_prefilled,
+            think_prefilled=self.think_prefilled,
         )
         if self.accelerator.is_main_process:
             diagnosis = diagnose(report, self.max_completion_length)

@@ -16,7 +16,6 @@ from datasets import Dataset
 from huggingface_hub import ModelCard
 from trl.trainer.utils import get_config_model_id
 
-from ..prompts import is_think_prefilled, render_prompt
 from ..shards import write_text
 from ..weights.quantization import describe_quantization
 
@@ -137,15 +136,14 @@ def _adapter(model: Any) -> dict[str, Any] | None:
 
 def _prompting(trainer: Any) -> dict[str, Any]:
     """How the model was prompted: the system prompt of the first row, and whether the template opens the monologue."""
-    row = next(iter(trainer.train_dataset), None) if isinstance(trainer.train_dataset, Dataset) else None
-    messages = row["prompt"] if row and isinstance(row.get("prompt"), list) else []
+    prompt = trainer.first_prompt
+    messages = prompt if isinstance(prompt, list) else []
     system = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
-    prefilled = False
-    if messages and isinstance(messages[-1].get("content"), str):
-        template = {"chat_template": trainer.chat_template, **trainer.chat_template_kwargs}
-        prefilled = is_think_prefilled(render_prompt(messages, trainer.processing_class, **template))
-    is_text = isinstance(row["prompt"], str) if row else False
-    return {"system_prompt": system, "think_prefilled": prefilled, "prompt_is_text": is_text}
+    return {
+        "system_prompt": system,
+        "think_prefilled": trainer.think_prefilled,
+        "prompt_is_text": isinstance(prompt, str),
+    }
 
 
 def _data(trainer: Any) -> dict[str, Any]:
