@@ -9,22 +9,27 @@ from trl_srl.doctor import FirstBatch, batch_arithmetic, diagnose
     ("numbers", "text"),
     [
         (
-            (1000, 64, 8, 15.625, 469),
+            (1000, 512, 8, 15.625, 469),
             "64 prompts x 8 rollouts = 512 completions per optimizer step; 1,000 step rows = 15.62 steps per epoch; "
             "469 steps in all.",
         ),
         (
-            (134_000, 512, 8, 262.0, 7860),
+            (134_000, 4096, 8, 262.0, 7860),
             "512 prompts x 8 rollouts = 4,096 completions per optimizer step; 134,000 step rows = 262 steps per "
             "epoch; 7,860 steps in all.",
         ),
         (
-            (3, 1, 2, 3.0, 10),
+            (3, 2, 2, 3.0, 10),
             "1 prompts x 2 rollouts = 2 completions per optimizer step; 3 step rows = 3 steps per epoch; 10 steps in "
             "all.",
         ),
         (
-            (None, 4, 8, None, 1200),
+            (1000, 2, 8, 4000.0, 4000),
+            "0.25 prompts x 8 rollouts = 2 completions per optimizer step; 1,000 step rows = 4,000 steps per epoch; "
+            "4,000 steps in all.",
+        ),
+        (
+            (None, 32, 8, None, 1200),
             "4 prompts x 8 rollouts = 32 completions per optimizer step; step rows are streamed; 1,200 steps in all.",
         ),
     ],

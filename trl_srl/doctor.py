@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 def batch_arithmetic(
     num_rows: int | None,
-    prompts_per_step: int,
+    completions: int,
     num_generations: int,
     steps_per_epoch: float | None,
     max_steps: int,
@@ -15,11 +15,12 @@ def batch_arithmetic(
     """
     "P prompts x G rollouts per step, S steps per epoch", the arithmetic that everyone asks about.
 
-    `num_rows` and `steps_per_epoch` are `None` for a stream, whose length is unknown.
+    P is no whole number where a group is spread over several optimizer steps. `num_rows` and `steps_per_epoch` are
+    `None` for a stream, whose length is unknown.
     """
     line = (
-        f"{prompts_per_step:,} prompts x {num_generations} rollouts = {prompts_per_step * num_generations:,} "
-        "completions per optimizer step"
+        f"{completions / num_generations:,.4g} prompts x {num_generations} rollouts = {completions:,} completions "
+        "per optimizer step"
     )
     if num_rows is None or steps_per_epoch is None:
         return f"{line}; step rows are streamed; {max_steps:,} steps in all."

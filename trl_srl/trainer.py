@@ -229,12 +229,11 @@ class SRLTrainer(DynamicSamplingTrainer):
     def _batch_arithmetic(self) -> str:
         args = self.args
         completions = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
-        prompts = completions // self.num_generations
         if not isinstance(self.train_dataset, Dataset):
-            return batch_arithmetic(None, prompts, self.num_generations, None, args.max_steps)
+            return batch_arithmetic(None, completions, self.num_generations, None, args.max_steps)
         # A generation batch serves steps_per_generation x num_iterations backward passes; a rest of rows is left out.
         batches = len(self.train_dataset) // (args.generation_batch_size // self.num_generations)
         passes = batches * args.steps_per_generation * self.num_iterations
         steps_per_epoch = max(passes // args.gradient_accumulation_steps, 1)
         max_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
-        return batch_arithmetic(len(self.train_dataset), prompts, self.num_generations, steps_per_epoch, max_steps)
+        return batch_arithmetic(len(self.train_dataset), completions, self.num_generations, steps_per_epoch, max_steps)

@@ -191,7 +191,8 @@ def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: 
     itself = Path(source).absolute() == Path(args.output_dir).absolute()
     parent = started_from(trainer.first_stage) or (None if itself else started_from(source))
     completions = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
-    settings = {"Prompts x rollouts for each step": f"{completions // args.num_generations} x {args.num_generations}"}
+    prompts = completions / args.num_generations
+    settings = {"Prompts x rollouts for each step": f"{prompts:,.4g} x {args.num_generations}"}
     settings |= {title: getattr(args, name) for name, title in SETTINGS.items() if hasattr(args, name)}
     settings["Precision"] = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     settings["Dynamic sampling"] = (
