@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from trl_srl.cli import main
 from trl_srl.model_card import TrainingClock, copy_card, read_evaluations, write_card
 from trl_srl.model_card.card import BEGIN, END
+from trl_srl.model_card.curves import write_curves
 from trl_srl.model_card.facts import base_license, hub_id, public_name, read_facts, started_from, write_facts
 from trl_srl.model_card.markdown import code, escape, literal
 
@@ -300,11 +301,17 @@ def test_curves_are_a_picture_beside_the_card(logged):
     assert (logged / "figures" / "training.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
+def test_evaluations_alone_have_curves_too(run_dir):
+    pytest.importorskip("matplotlib")
+    assert write_curves([{"step": 1, "reward": None}, {"step": 2, "eval_loss": 0.0}], run_dir) is None
+    assert write_curves([{"step": 2, "eval_hard_srl/similarity": 0.5}], run_dir) == "figures/training.png"
+
+
 def test_without_matplotlib_they_are_a_table(logged, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
     text = card(logged)
     assert "figures/" not in text and not (logged / "figures").exists()
-    table = "| Step | reward | similarity | informative groups |\n| --- | ---: | ---: | ---: |\n"
+    table = "| Step | Reward | Step similarity | Informative groups |\n| --- | ---: | ---: | ---: |\n"
     assert table + "| 1 | 0.1 | 0.05 | 1 |\n| 2 | 0.2 | 0.1 | 1 |" in text
 
 

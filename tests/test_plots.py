@@ -46,13 +46,20 @@ def test_a_picture_and_what_is_not_in_it(tmp_path):
         "srl: srl/similarity was not logged",
     ]
     text = (tmp_path / "new" / "plot.svg").read_text()
-    for part in ("srl (2 runs)", "$x$ &amp; &lt;y>", "lowest to highest run", "reward, trained groups"):
+    for part in ("srl (2 runs)", "$x$ &amp; &lt;y>", "lowest to highest run", "Step similarity"):
         assert part in text.replace("&gt;", ">"), part
     again = tmp_path / "again.svg"
     plot_runs(groups, again, band="std", title="two seeds")
     assert "standard deviation" in again.read_text()
     plot_runs(groups, again)
     assert again.read_text() == text  # the same runs, the same file
+
+
+def test_a_group_keeps_its_colour_where_another_logged_nothing(tmp_path):
+    groups = {"a": [[{"step": 1, "reward": 0.5}]], "b": [[{"step": 1, "srl/similarity": 0.5}]]}
+    plot_runs(groups, tmp_path / "plot.svg")
+    text = (tmp_path / "plot.svg").read_text()
+    assert "#1f77b4" in text and "#ff7f0e" in text  # the first two of matplotlib's colours
 
 
 def test_one_run_needs_no_legend(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from . import training_log
-from .training_log import Log
+from .training_log import METRICS, Log
 
 
 try:  # here and not at the end of a run, which it would lose
@@ -18,15 +18,6 @@ except ImportError as error:
 
 Series = dict[int, float]  # step → value
 
-# Shown when no other is asked for; any name in the trainer's log will do.
-METRICS = {
-    "reward": "reward, trained groups",
-    "reward_all_groups": "reward, all rollouts",
-    "srl/similarity": "step similarity, all rollouts",
-    "srl/exact_step_rate": "share of exact steps",
-    "srl/format_rate": "share of well-formed rollouts",
-    "dynamic_sampling/acceptance": "share of informative groups",
-}
 BANDS = {"min-max": "band: lowest to highest run", "std": "band: mean ± standard deviation of the runs"}
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -93,7 +84,7 @@ def plot_runs(
         path (`str` or `Path`):
             The picture, `.png`, `.svg` or `.pdf`.
         metrics (`list[str]`, *optional*):
-            Names in the log, one panel for each; by default those of `METRICS` that a run has.
+            Names in the log, one panel for each; by default those of `training_log.METRICS` that a run has.
         band (`str`, *optional*, defaults to `"min-max"`):
             `"min-max"`, or `"std"`: mean ± population standard deviation.
         smooth (`int`, *optional*, defaults to `1`):
@@ -125,10 +116,12 @@ def plot_runs(
         FigureCanvasAgg(figure)  # no display is needed, and pyplot's global state is left alone
         all_axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, metric in zip(all_axes, wanted, strict=False):
-            for name, logs in groups.items():
-                left_out += _draw(axes, name, [series(log, metric, smooth) for log in logs], metric, band)
+            for place, (name, logs) in enumerate(groups.items()):
+                runs = [series(log, metric, smooth) for log in logs]
+                left_out += _draw(axes, name, runs, metric, band, color=f"C{place}")
             axes.set(title=METRICS.get(metric, metric), xlabel="training step")
             axes.title.set_fontsize("medium")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         for axes in all_axes[len(wanted) :]:
             axes.remove()
@@ -145,7 +138,7 @@ def plot_runs(
     return left_out
 
 
-def _draw(axes: Any, name: str, runs: list[Series], metric: str, band: str) -> list[str]:
+def _draw(axes: Any, name: str, runs: list[Series], metric: str, band: str, color: str) -> list[str]:
     having = [run for run in runs if run]
     if not having:
         return [f"{name}: {metric} was not logged"]
@@ -156,9 +149,9 @@ def _draw(axes: Any, name: str, runs: list[Series], metric: str, band: str) -> l
             "logging_steps, or give each its own name: NAME=DIR."
         )
     label = f"{name} ({len(runs)} runs)" if len(runs) > 1 else name
-    (line,) = axes.plot(steps, means, label=label, marker="o" if len(steps) == 1 else "")
+    axes.plot(steps, means, label=label, color=color, marker="o" if len(steps) == 1 else "")
     if len(having) > 1:
-        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+        axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     missing = len(set().union(*having)) - len(steps)
     return [
         *([f"{name}: {missing} steps of {metric} that not every run has"] if missing else []),

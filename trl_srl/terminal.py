@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import ProgressCallback
 
 from .doctor import Diagnosis
-from .training_log import Change, by_split, eval_sets
+from .training_log import Change, by_split, eval_prefix, eval_sets
 
 
 # Of some forty numbers at each logging step, those that a person looks at while the run goes on.
@@ -57,7 +57,7 @@ def log_lines(step: int, logs: dict[str, float]) -> list[str]:
     ```
     """
     lines = []
-    for prefix in ("", *(f"eval_{name}_" if name else "eval_" for name in eval_sets([logs]))):
+    for prefix in ("", *map(eval_prefix, eval_sets([logs]))):
         values = {key: logs.get(prefix + key) for key in IN_A_LINE}
         said = [IN_A_LINE[key].format(value) for key, value in values.items() if value is not None]
         if said:

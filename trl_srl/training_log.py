@@ -62,6 +62,11 @@ def eval_sets(log_history: Log) -> list[str]:
     return list(dict.fromkeys(match["name"] or "" for match in found if match))
 
 
+def eval_prefix(name: str) -> str:
+    """What stands in the log before the metrics of an evaluation set."""
+    return f"eval_{name}_" if name else "eval_"
+
+
 def by_split(changes: Sequence[Change]) -> dict[tuple[str, str, str], list[Change]]:
     """Changes by split and steps in words: the tables to show (several, where steps differ)."""
     groups: dict[tuple[str, str, str], list[Change]] = {}
@@ -81,8 +86,7 @@ def summarize_log(log_history: Log) -> list[Change]:
     changes = []
     for split in ("training", *eval_sets(log_history)):
         for key, title in METRICS.items():
-            name = key if split == "training" else f"eval_{split}_{key}" if split else f"eval_{key}"
-            steps, values = series(log_history, name)
+            steps, values = series(log_history, key if split == "training" else eval_prefix(split) + key)
             if not values:
                 continue
             few = max(len(values) // 10, 1) if split == "training" else 1
