@@ -1,7 +1,5 @@
 """Step-level evaluation with its files: `results.json`, one row for each completion, one for each problem."""
 
-import math
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from .results import (
     write_parquet,
 )
 from .statistics import mean_interval
-from .steps import StepResult, step_intervals, summarize_steps, write_next_steps
+from .steps import RATES, StepResult, grouped, mean, named_means, step_intervals, write_next_steps
 
 
 if TYPE_CHECKING:
@@ -69,14 +67,10 @@ def evaluate_step_rows(
     if finished is not None:
         return finished
     steps = write_next_steps(backend, step_rows, **settings)
-    means: dict[str, float] = summarize_steps(steps)._asdict()
     intervals = step_intervals(steps)
-    del means["num_rows"]
     results = {
         **identity,
-        "metrics": {
-            name: as_metric(intervals.get(name, value)) for name, value in means.items() if not math.isnan(value)
-        },
+        "metrics": {name: as_metric(intervals.get(name, value)) for name, value in named_means(steps).items()},
         "similarity_by_step": _similarities_by_step(steps),
         **about_this_run(),
     }
@@ -89,9 +83,7 @@ def evaluate_step_rows(
 
 
 def _similarities_by_step(steps: list[StepResult]) -> list[dict[str, Any]]:
-    similarities: dict[int, list[float]] = defaultdict(list)
-    for step in steps:
-        similarities[step.step_index].append(step.similarity)
+    similarities = grouped(steps, RATES["similarity"], by="step_index")
     return [
         {"step_index": index, "num_rows": len(values), **as_metric(mean_interval([[value] for value in values]))}
         for index, values in sorted(similarities.items())
@@ -99,12 +91,13 @@ def _similarities_by_step(steps: list[StepResult]) -> list[dict[str, Any]]:
 
 
 def _problem_rows(steps: list[StepResult]) -> list[dict[str, Any]]:
-    of_problem: dict[str, list[StepResult]] = defaultdict(list)
-    for step in steps:
-        of_problem[step.problem_id].append(step)
-    rows = []
-    for problem_id, some in of_problem.items():
-        means = summarize_steps(some)
-        names = ("similarity", "exact_step_rate", "format_rate", "truncated_rate", "num_rows")
-        rows.append({"problem_id": problem_id, **{name: getattr(means, name) for name in names}})
-    return rows
+    names = ("similarity", "exact_step_rate", "format_rate", "truncated_rate")
+    measured = {name: grouped(steps, RATES[name]) for name in names}
+    return [
+        {
+            "problem_id": problem_id,
+            **{name: mean(values[problem_id]) for name, values in measured.items()},
+            "num_rows": len(similarities),
+        }
+        for problem_id, similarities in measured["similarity"].items()
+    ]

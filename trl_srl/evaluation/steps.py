@@ -63,6 +63,19 @@ class StepEvaluation(NamedTuple):
     action_length: float
 
 
+RATES: dict[str, Callable[[StepResult], float | None]] = {  # of one result; None where it has none
+    "similarity": lambda result: result.similarity,
+    "format_rate": lambda result: float(result.action is not None),
+    "exact_step_rate": lambda result: float(result.action == result.expert_action),
+    "right_number_rate": lambda result: right_number(result.action, result.expert_action),
+    "truncated_rate": lambda result: float(result.truncated),
+}
+LENGTHS: dict[str, Callable[[StepResult], float | None]] = {
+    "monologue_length": lambda result: len(result.monologue or ""),
+    "action_length": lambda result: len(result.action or ""),
+}
+
+
 def score_steps(completions: "Sequence[Generated]", rows: Sequence[dict[str, Any]]) -> list[StepResult]:
     """
     Read completions and compare them with the expert's steps, by the reward function itself.
@@ -150,30 +163,44 @@ def write_next_steps(
     return [results[place] for place in range(len(rows))]
 
 
+def mean(values: Sequence[float]) -> float:
+    """The mean, NaN of nothing."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def grouped(
+    results: Sequence[StepResult], measure: Callable[[StepResult], float | None], by: str = "problem_id"
+) -> dict[Any, list[float]]:
+    """The values of a measure for each problem, or each value of another field."""
+    groups: dict[Any, list[float]] = defaultdict(list)
+    for result in results:
+        value = measure(result)
+        if value is not None:
+            groups[getattr(result, by)].append(value)
+    return dict(groups)
+
+
 def summarize_steps(results: Sequence[StepResult]) -> StepEvaluation:
     """Means of step results, see [`StepEvaluation`]."""
-    total = len(results)
-    right = [value for values in _by_problem(results, _right_number).values() for value in values]
-    problems = _by_problem(results, lambda result: result.similarity)
+    values = {name: list(map(measure, results)) for name, measure in (RATES | LENGTHS).items()}
     return StepEvaluation(
-        similarity=sum(result.similarity for result in results) / total,
-        format_rate=sum(result.action is not None for result in results) / total,
-        exact_step_rate=sum(result.action == result.expert_action for result in results) / total,
-        right_number_rate=sum(right) / len(right) if right else math.nan,
-        truncated_rate=sum(result.truncated for result in results) / total,
-        num_rows=total,
-        similarity_by_problem=sum(sum(values) / len(values) for values in problems.values()) / len(problems),
-        monologue_length=sum(len(result.monologue or "") for result in results) / total,
-        action_length=sum(len(result.action or "") for result in results) / total,
+        num_rows=len(results),
+        similarity_by_problem=mean([mean(some) for some in grouped(results, RATES["similarity"]).values()]),
+        **{name: mean([value for value in some if value is not None]) for name, some in values.items()},
     )
+
+
+def named_means(results: Sequence[StepResult]) -> dict[str, float]:
+    """The means of [`StepEvaluation`] that have a value."""
+    means: dict[str, float] = summarize_steps(results)._asdict()
+    del means["num_rows"]
+    return {name: value for name, value in means.items() if not math.isnan(value)}
 
 
 def similarity_by_step(results: Sequence[StepResult]) -> dict[int, float]:
     """Mean similarity of each `step_index`, in ascending order; malformed completions count as 0."""
-    similarities: dict[int, list[float]] = defaultdict(list)
-    for result in results:
-        similarities[result.step_index].append(result.similarity)
-    return {index: sum(values) / len(values) for index, values in sorted(similarities.items())}
+    similarities = grouped(results, RATES["similarity"], by="step_index")
+    return {index: mean(values) for index, values in sorted(similarities.items())}
 
 
 def without_repeats(results: Sequence[StepResult], most: int) -> list[StepResult]:
@@ -192,42 +219,15 @@ def evaluation_metrics(results: Sequence[StepResult]) -> dict[str, float]:
     """What the trainer logs of an evaluation: the means, and the similarity of each step, counted from 1."""
     if not results:
         return {}
-    metrics: dict[str, float] = summarize_steps(results)._asdict()
-    del metrics["num_rows"]
-    if math.isnan(metrics["right_number_rate"]):
-        del metrics["right_number_rate"]
-    return metrics | {f"similarity_by_step/{i + 1}": value for i, value in similarity_by_step(results).items()}
+    by_step = {f"similarity_by_step/{i + 1}": value for i, value in similarity_by_step(results).items()}
+    return named_means(results) | by_step
 
 
 def step_intervals(results: Sequence[StepResult]) -> dict[str, Interval]:
     """The rates of [`StepEvaluation`] with 95 % intervals over problems, see [`mean_interval`]."""
-    measures: dict[str, Callable[[StepResult], float | None]] = {
-        "similarity": lambda result: result.similarity,
-        "format_rate": lambda result: float(result.action is not None),
-        "exact_step_rate": lambda result: float(result.action == result.expert_action),
-        "right_number_rate": _right_number,
-        "truncated_rate": lambda result: float(result.truncated),
-    }
-    by_problem = {name: _by_problem(results, measure) for name, measure in measures.items()}
-    by_problem["similarity_by_problem"] = {
-        problem: [sum(values) / len(values)] for problem, values in by_problem["similarity"].items()
-    }
-    return {name: mean_interval(list(values.values())) for name, values in by_problem.items() if values}
-
-
-def _right_number(result: StepResult) -> float | None:
-    return right_number(result.action, result.expert_action)
-
-
-def _by_problem(
-    results: Sequence[StepResult], measure: Callable[[StepResult], float | None]
-) -> dict[str, list[float]]:
-    values: dict[str, list[float]] = defaultdict(list)
-    for result in results:
-        value = measure(result)
-        if value is not None:
-            values[result.problem_id].append(value)
-    return dict(values)
+    by_problem = {name: list(grouped(results, measure).values()) for name, measure in RATES.items()}
+    by_problem["similarity_by_problem"] = [[mean(values)] for values in by_problem["similarity"]]
+    return {name: mean_interval(values) for name, values in by_problem.items() if values}
 
 
 def evaluate_steps(
