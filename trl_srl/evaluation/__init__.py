@@ -1,48 +1,30 @@
 """Whether SRL helped: single steps (steps.py), whole solutions (solutions.py), two models (comparison.py).
 
-Names are imported on first use, so that what needs no PyTorch does not wait for it.
+The names of backends.py are imported on first use, so that what needs no PyTorch does not wait for it.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ..answers import find_final_answer
+from .answers import AnswerChecker
+from .benchmarks import BENCHMARKS, Benchmark
+from .comparison import Comparison, compare_results
+from .problems import Problem, read_problems
+from .solutions import Solution, generate_steps, solve_in_one_go, solve_step_by_step
+from .solving import SolvingSettings, evaluate_solutions
+from .steps import (
+    StepEvaluation,
+    StepResult,
+    evaluate_steps,
+    similarity_by_step,
+    summarize_steps,
+    write_next_steps,
+)
+
 
 if TYPE_CHECKING:
-    from ..answers import find_final_answer
-    from .answers import AnswerChecker
     from .backends import Backend, Generated, TransformersBackend, VLLMBackend, load_backend
-    from .benchmarks import BENCHMARKS, Benchmark
-    from .comparison import Comparison, compare_results
-    from .problems import Problem, read_problems
-    from .solutions import Solution, generate_steps, solve_in_one_go, solve_step_by_step
-    from .solving import SolvingSettings, evaluate_solutions
-    from .steps import (
-        StepEvaluation,
-        StepResult,
-        evaluate_steps,
-        similarity_by_step,
-        summarize_steps,
-        write_next_steps,
-    )
-
-_ROOMS = {
-    "answers": ["AnswerChecker", "find_final_answer"],
-    "backends": ["Backend", "Generated", "TransformersBackend", "VLLMBackend", "load_backend"],
-    "benchmarks": ["BENCHMARKS", "Benchmark"],
-    "comparison": ["Comparison", "compare_results"],
-    "problems": ["Problem", "read_problems"],
-    "solutions": ["Solution", "generate_steps", "solve_in_one_go", "solve_step_by_step"],
-    "solving": ["SolvingSettings", "evaluate_solutions"],
-    "steps": [
-        "StepEvaluation",
-        "StepResult",
-        "evaluate_steps",
-        "similarity_by_step",
-        "summarize_steps",
-        "write_next_steps",
-    ],
-}
-_LAZY = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "BENCHMARKS",
@@ -74,6 +56,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    return getattr(importlib.import_module(".backends", __name__), name)
