@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from ..run_folder import RunFolder, find_run
+from ..training_log import series
 from .embedding import embed
 from .findings import find
 from .rows import PackedRollouts, choose_groups
@@ -14,7 +15,6 @@ from .statistics import RunStatistics, in_points
 
 
 DEFAULT_MAX_ROLLOUTS = 10_000
-_STEP_KEYS = ("step", "epoch")
 
 
 class Report(NamedTuple):
@@ -113,16 +113,12 @@ def report_data(run: RunFolder, title: str, max_rollouts: int) -> dict[str, Any]
 
 def _log_series(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
     """Every number of the trainer's log: name → [steps, values]."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    for entry in log:
-        for name, value in entry.items():
-            if name not in _STEP_KEYS and isinstance(value, (int, float)) and "step" in entry:
-                series.setdefault(name, []).append((entry["step"], value))
-    return {
-        name: [
-            [points[-1][0] for points in in_points(logged)],
-            [sum(value for _, value in points) / len(points) for points in in_points(logged)],
-        ]
-        for name, logged in sorted(series.items())
-        if len(logged) > 1
-    }
+    curves: dict[str, list[list[float]]] = {}
+    for name in sorted({name for entry in log for name in entry} - {"step", "epoch"}):
+        steps, values = series(log, name)
+        if len(steps) > 1:
+            curves[name] = [
+                [points[-1] for points in in_points(steps)],
+                [sum(points) / len(points) for points in in_points(values)],
+            ]
+    return curves
