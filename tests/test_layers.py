@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "trl_srl"
 LAYERS = {
     "actions": 0,
+    "citations": 0,
     "config": 0,
     "doctor": 0,
     "interruptions": 0,

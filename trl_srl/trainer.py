@@ -10,13 +10,13 @@ from accelerate.utils import gather_object
 from datasets import Dataset, IterableDataset
 from trl.trainer.utils import get_config_model_id
 
+from .citations import SRL_CITATION
 from .config import SRLConfig
 from .doctor import FirstBatch, batch_arithmetic, diagnose
 from .dynamic_sampling import DynamicSamplingTrainer
 from .evaluation.backends import Generated
 from .evaluation.steps import StepResult, evaluation_metrics, score_steps, without_repeats
 from .formatting import format_trajectories
-from .model_card.citations import SRL_CITATION
 from .prompts import THINK_CLOSE, THINK_OPEN, count_prompt_tokens, is_think_prefilled, render_prompt
 from .rewards import step_similarity_reward
 from .selection import informative_groups

@@ -16,10 +16,10 @@ from huggingface_hub import ModelCard
 from jinja2 import Environment, StrictUndefined
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..citations import PACKAGE_CITATION, SRL_CITATION
 from ..prompts import SYSTEM_PROMPT
 from ..run_folder import read_log
 from ..training_log import Change, Log, by_split, duration, steps_in_words, summarize_log
-from .citations import PACKAGE_CITATION, SRL_CITATION
 from .curves import curve_table, write_curves
 from .evaluations import Evaluation, eval_results, evaluation_tables, read_evaluations
 from .facts import FACTS, read_facts, write_facts

@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 import evaluate
 
+from trl_srl.citations import SRL_CITATION
 from trl_srl.prompts import parse_completion
 from trl_srl.similarity import step_similarities
 
@@ -33,15 +34,6 @@ Examples:
     >>> metric.compute(predictions=["x = 3"], references=["x = 4"])
     {'step_similarity': 0.8, 'exact_step_rate': 0.0}
 """
-CITATION = """\
-@article{deng2025supervised,
-    title   = {{Supervised Reinforcement Learning: From Expert Trajectories to Step-wise Reasoning}},
-    author  = {Deng, Yihe and Hsu, I-Hung and Yan, Jun and Wang, Zifeng and Han, Rujun and Zhang, Gufeng and Chen,
-               Yanfei and Wang, Wei and Pfister, Tomas and Lee, Chen-Yu},
-    journal = {arXiv preprint arXiv:2510.25992},
-    year    = {2025},
-}
-"""
 
 
 class StepSimilarity(evaluate.Metric):
@@ -50,7 +42,7 @@ class StepSimilarity(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=DESCRIPTION,
-            citation=CITATION,
+            citation=SRL_CITATION,
             inputs_description=INPUTS,
             features=datasets.Features(
                 {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
