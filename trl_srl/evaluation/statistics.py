@@ -6,11 +6,13 @@ hundred observations. Pure functions of numbers.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
+_BITS = bytes.maketrans(b"01", b"\x00\x01")
 
 
 class Interval(NamedTuple):
@@ -178,21 +180,17 @@ def sign_flip_p_value(differences: Sequence[float], *, rounds: int = 20_000, see
     Returns:
         `float`: two-sided p-value.
     """
-    sizes = [abs(difference) for difference in differences if difference]
-    observed = abs(math.fsum(differences)) - 1e-9 * (1 + math.fsum(sizes))  # equal sums may differ by rounding
-    if len(sizes) <= 14:
-        signs = range(2 ** len(sizes))
-        as_large = sum(
-            abs(math.fsum(-size if sign >> i & 1 else size for i, size in enumerate(sizes))) >= observed
-            for sign in signs
-        )
-        return as_large / len(signs)
-    rng = random.Random(seed)
+    sizes = [abs(difference) for difference in reversed(differences) if difference]  # bit 0 is the first problem's
+    count, total = len(sizes), math.fsum(sizes)
+    observed = abs(math.fsum(differences)) - 1e-9 * (1 + total)  # equal sums may differ by rounding
+    counted_out, rng = count <= 14, random.Random(seed)
+    swaps: Iterable[int] = range(2**count) if counted_out else (rng.getrandbits(count) for _ in range(rounds))
     as_large = 0
-    for _ in range(rounds):
-        bits = rng.getrandbits(len(sizes))
-        as_large += abs(math.fsum(-size if bits >> i & 1 else size for i, size in enumerate(sizes))) >= observed
-    return (as_large + 1) / (rounds + 1)
+    for bits in swaps:
+        # In C: a Python loop over thousands of problems takes ten times as long.
+        swapped = math.fsum(compress(sizes, f"{bits:0{count}b}".encode().translate(_BITS)))
+        as_large += abs(total - 2 * swapped) >= observed
+    return as_large / 2**count if counted_out else (as_large + 1) / (rounds + 1)
 
 
 def bootstrap_interval(differences: Sequence[float], *, rounds: int = 5_000, seed: int = 0) -> Interval:
