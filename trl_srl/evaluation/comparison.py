@@ -61,7 +61,7 @@ class Comparison(NamedTuple):
         return verdict
 
 
-def compare_values(name: str, first: Mapping[str, float], second: Mapping[str, float], *, seed: int = 0) -> Comparison:
+def compare_values(name: str, first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
     """
     Compare two models by a value of each problem.
 
@@ -70,8 +70,6 @@ def compare_values(name: str, first: Mapping[str, float], second: Mapping[str, f
             The measure; `"greedy_accuracy"` (0 or 1) is tested by McNemar's exact test.
         first, second (`dict[str, float]`):
             Value by problem id; only problems of both count.
-        seed (`int`, *optional*, defaults to `0`):
-            Seed of the resamples.
 
     Returns:
         [`Comparison`].
@@ -94,7 +92,7 @@ def compare_values(name: str, first: Mapping[str, float], second: Mapping[str, f
     differences = [second[problem] - first[problem] for problem in ids]
     better, worse = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
     exact = name == "greedy_accuracy"
-    interval = bootstrap_interval(differences, seed=seed)
+    interval = bootstrap_interval(differences)
     return Comparison(
         name,
         math.fsum(first[problem] for problem in ids) / len(ids),
@@ -102,7 +100,7 @@ def compare_values(name: str, first: Mapping[str, float], second: Mapping[str, f
         interval.value,
         interval.low,
         interval.high,
-        mcnemar_p_value(worse, better) if exact else sign_flip_p_value(differences, seed=seed),
+        mcnemar_p_value(worse, better) if exact else sign_flip_p_value(differences),
         better,
         worse,
         len(ids),
