@@ -19,6 +19,9 @@ class Journal:
         identity (`dict`):
             Everything the results depend on. A journal of other work is refused.
 
+    Attributes:
+        chunks (`list`): What was finished when the journal was opened.
+
     Raises:
         `ValueError`: when the file belongs to other work.
     """
@@ -31,27 +34,20 @@ class Journal:
         if len(whole) < len(lines):
             with path.open("r+b") as file:
                 file.truncate(sum(map(len, whole)))
-        if whole:
-            self._check(json.loads(whole[0]), identity)
-        else:
-            self._write(identity)
-        self.chunks = [json.loads(line) for line in whole[1:]]
-
-    def _check(self, found: dict[str, Any], identity: dict[str, Any]) -> None:
+        found = json.loads(whole[0]) if whole else identity
         changed = sorted(name for name in {*found, *identity} if found.get(name) != identity.get(name))
         if changed:
             raise ValueError(
                 f"{self.path.parent} holds an unfinished evaluation that differs in {', '.join(changed)}. Choose "
                 f"another output folder, or delete {self.path} to begin anew."
             )
-
-    def _write(self, value: Any) -> None:
-        with self.path.open("ab") as file:
-            file.write(json.dumps(value).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if not whole:
+            self.append(identity)
+        self.chunks = [json.loads(line) for line in whole[1:]]
 
     def append(self, chunk: Any) -> None:
         """Add a finished chunk; it is on the disk when this returns."""
-        self._write(chunk)
-        self.chunks.append(chunk)
+        with self.path.open("ab") as file:
+            file.write(json.dumps(chunk).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

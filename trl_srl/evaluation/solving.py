@@ -156,7 +156,7 @@ def _solve_all(
 
     size = max(1, BATCHES_PER_CHUNK * backend.batch_size // (1 + settings.num_samples))
     chunks = [problems[start : start + size] for start in range(0, len(problems), size)]
-    done = [] if journal is None else list(journal.chunks)
+    done = [] if journal is None else journal.chunks
     solved_before = sum(map(len, chunks[: len(done)]))
     with tqdm(
         total=len(problems), desc="Solving", unit="problem", initial=solved_before, disable=not show_progress
