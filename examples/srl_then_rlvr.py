@@ -75,7 +75,7 @@ def main() -> None:
 
     def accuracy(trainer: DynamicSamplingTrainer) -> str:
         backend = TransformersBackend(trainer.model, trainer.processing_class)
-        found = evaluate_solutions(backend, held_out, settings, show_progress=False)["metrics"]["greedy_accuracy"]
+        found = evaluate_solutions(backend, held_out, settings)["metrics"]["greedy_accuracy"]
         return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
 
     first = SRLTrainer(model, srl, rows["train"], peft_config=get_peft_config(model_args), **quantized)

@@ -182,9 +182,7 @@ def test_step_by_step_on_a_real_model_and_sampling_that_does_not_depend_on_the_i
         model, tokenizer = (cls.from_pretrained(solver_model) for cls in (AutoModelForCausalLM, AutoTokenizer))
         return TransformersBackend(model, tokenizer, batch_size=1)
 
-    whole = evaluate_solutions(
-        backend(), problems, settings, output_dir=tmp_path / "whole", model="m", show_progress=False
-    )
+    whole = evaluate_solutions(backend(), problems, settings, output_dir=tmp_path / "whole", model="m")
     assert whole["metrics"]["greedy_accuracy"]["value"] == 0.8
     assert whole["metrics"]["mean_steps"]["value"] == 2.0
     interrupted = backend()
@@ -198,12 +196,8 @@ def test_step_by_step_on_a_real_model_and_sampling_that_does_not_depend_on_the_i
 
     interrupted.generate = fail_in_the_third_chunk
     with pytest.raises(KeyboardInterrupt):
-        evaluate_solutions(
-            interrupted, problems, settings, output_dir=tmp_path / "cut", model="m", show_progress=False
-        )
-    resumed = evaluate_solutions(
-        backend(), problems, settings, output_dir=tmp_path / "cut", model="m", show_progress=False
-    )
+        evaluate_solutions(interrupted, problems, settings, output_dir=tmp_path / "cut", model="m")
+    resumed = evaluate_solutions(backend(), problems, settings, output_dir=tmp_path / "cut", model="m")
     assert without_machine(resumed) == without_machine(whole)
 
 

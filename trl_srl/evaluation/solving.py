@@ -81,7 +81,6 @@ def evaluate_solutions(
     model: str = "",
     dataset: str = "",
     split: str = "",
-    show_progress: bool = True,
 ) -> dict[str, Any]:
     """
     Solve problems, check the answers and say what the model can do, with 95 % intervals.
@@ -99,8 +98,6 @@ def evaluate_solutions(
         model, dataset, split (`str`, *optional*):
             Names for `results.json`, and part of what makes two evaluations the same; with `output_dir` the model
             needs one.
-        show_progress (`bool`, *optional*, defaults to `True`):
-            Whether to show a progress bar with the rate.
 
     Returns:
         `dict`: what `results.json` holds. Its metrics: `greedy_accuracy`; with samples `avg@k`, the mean share of
@@ -127,7 +124,7 @@ def evaluate_solutions(
         folder.mkdir(parents=True, exist_ok=True)
         journal = Journal(folder / "journal.jsonl", identity)
     with AnswerChecker() as checker:
-        chunks = list(_solve_all(backend, problems, settings, checker, journal, show_progress))
+        chunks = list(_solve_all(backend, problems, settings, checker, journal))
     records = [record for chunk in chunks for record in chunk["records"]]
     results = {
         **identity,
@@ -149,18 +146,15 @@ def _solve_all(
     settings: SolvingSettings,
     checker: AnswerChecker,
     journal: Journal | None,
-    show_progress: bool,
 ) -> Iterator[dict[str, Any]]:
     """Chunks of [`_solve_chunk`]: from the journal as far as it goes, then solved now."""
-    from tqdm.auto import tqdm
+    from transformers.utils import logging
 
     size = max(1, BATCHES_PER_CHUNK * backend.batch_size // (1 + settings.num_samples))
     chunks = [problems[start : start + size] for start in range(0, len(problems), size)]
     done = [] if journal is None else journal.chunks
     solved_before = sum(map(len, chunks[: len(done)]))
-    with tqdm(
-        total=len(problems), desc="Solving", unit="problem", initial=solved_before, disable=not show_progress
-    ) as progress:
+    with logging.tqdm(total=len(problems), desc="Solving", unit="problem", initial=solved_before) as progress:
         yield from done
         for number, chunk in enumerate(chunks[len(done) :], start=len(done)):
             solved = _solve_chunk(backend, chunk, settings, checker, seed=f"{settings.seed}/{number}")
