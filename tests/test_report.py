@@ -11,10 +11,11 @@ import pytest
 from trl_srl.cli import main
 from trl_srl.report import write_report
 from trl_srl.report.findings import find
-from trl_srl.report.rows import MAX_TEXT, PackedRollouts, choose_groups
+from trl_srl.report.rows import PackedRollouts, choose_groups
 from trl_srl.report.statistics import RunStatistics
 from trl_srl.rollouts import rollout_files
 from trl_srl.run_folder import find_run
+from trl_srl.similarity import MAX_LENGTH
 
 from .made_up_runs import make_row, write_run
 
@@ -140,7 +141,7 @@ def test_findings_without_an_expert():
 
 def test_blocks_and_lengths_are_those_of_the_reward():
     packed = PackedRollouts()
-    long = "y" * (MAX_TEXT + 7)
+    long = "y" * (MAX_LENGTH + 7)
     packed.add(make_row("<think>m</think>x = 3"))
     packed.add(make_row(f"<think>m</think>{long}"))
     packed.add(make_row("no format", step_index=1))
@@ -150,8 +151,8 @@ def test_blocks_and_lengths_are_those_of_the_reward():
     assert columns["blocks"] == [[0, 0, 4], [], None, [0, 0, 4]]
     assert texts[columns["action"][0]] == "x = 3"
     assert columns["action"][0] == columns["action"][3]  # equal texts once
-    assert data["cut"] == {str(columns["action"][1]): MAX_TEXT + 7}
-    assert len(texts[columns["action"][1]]) == MAX_TEXT
+    assert data["cut"] == {str(columns["action"][1]): MAX_LENGTH + 7}
+    assert len(texts[columns["action"][1]]) == MAX_LENGTH
     assert [place is None for place in columns["completion"]] == [True, True, False, True]
     assert len(data["prompts"]) == 1
 

@@ -2,7 +2,7 @@
 
 A page of every rollout of a long run would not open. Of more than `max_rollouts`, whole groups at equal distances are
 taken, so that every part of the training is there; the page says how many are left out. Texts longer than
-`MAX_TEXT` characters, which is what the similarity compares, are cut, and their length is kept.
+`MAX_LENGTH` characters, which is what the similarity compares, are cut, and their length is kept.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,6 @@ from ..matching import Expert, matching_blocks
 from ..similarity import MAX_LENGTH
 
 
-MAX_TEXT = MAX_LENGTH
 GroupKey = tuple[str, int, int]  # split, step, group
 
 
@@ -58,9 +57,9 @@ class PackedRollouts:
     def _place(self, text: str) -> int:
         if text not in self._places:
             self._places[text] = len(self.texts)
-            if len(text) > MAX_TEXT:
+            if len(text) > MAX_LENGTH:
                 self.cut[len(self.texts)] = len(text)
-            self.texts.append(text[:MAX_TEXT])
+            self.texts.append(text[:MAX_LENGTH])
         return self._places[text]
 
     def _prompt(self, messages: list[dict[str, str]]) -> int:
