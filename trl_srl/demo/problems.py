@@ -8,7 +8,7 @@ Nothing is downloaded. The problems are the packages' own, read by the adapters 
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from importlib import resources
 from typing import Any
 
@@ -58,7 +58,7 @@ def gsm_symbolic_trajectories(
     seen = set(exclude)
     rows: list[dict[str, Any]] = []
     # Far more candidates than needed: they are generated one by one, when asked for.
-    for entry in _entries(reasoning_gym.create_dataset("gsm_symbolic", size=20 * count + 1000, seed=seed)):
+    for entry in reasoning_gym.create_dataset("gsm_symbolic", size=20 * count + 1000, seed=seed):
         row = _with_texts(convert_gsm_symbolic(entry))
         length = len(row["problem"]) + sum(map(len, row["steps"]))
         fits = max_characters is None or length <= max_characters
@@ -69,10 +69,6 @@ def gsm_symbolic_trajectories(
         if len(rows) == count:
             return Dataset.from_list(rows)
     raise ValueError(f"Only {len(rows)} of {count} problems were found. Ask for fewer, or raise `max_characters`.")
-
-
-def _entries(dataset: Any) -> Iterator[dict[str, Any]]:
-    return (dataset[index] for index in range(len(dataset)))
 
 
 def champ_trajectories() -> Dataset:

@@ -1,13 +1,8 @@
-"""What the demo shows: a table, and the reward curve as a picture."""
-
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+"""What the demo shows: every metric before and after, as a table."""
 
 from rich.table import Table
 
 from ..evaluation import StepEvaluation
-from ..plots import plot_runs
 
 
 METRICS = {
@@ -17,20 +12,6 @@ METRICS = {
     "right_number_rate": "right numbers",
 }
 DECODING = {"greedy": 0.0, "sampled": 1.0}
-_CURVES = ("reward", "srl/similarity", "srl/format_rate")
-
-
-def plot_reward_curve(log_history: Sequence[dict[str, Any]], path: str | Path) -> None:
-    """
-    Draw reward, similarity and the share of well-formed completions over the training steps.
-
-    Args:
-        log_history (`list[dict]`):
-            `trainer.state.log_history`.
-        path (`str` or `Path`):
-            Where to write the picture.
-    """
-    plot_runs({"SRL demo": [log_history]}, path, metrics=_CURVES, title="SRL demo")
 
 
 def results_table(before: dict[str, StepEvaluation], after: dict[str, StepEvaluation], num_rows: int) -> Table:

@@ -26,11 +26,12 @@ from ..config import SRLConfig
 from ..evaluation import StepEvaluation, evaluate_steps
 from ..evaluation.results import describe_machine
 from ..formatting import format_trajectories
+from ..plots import plot_runs
 from ..prompts import count_prompt_tokens
 from ..step_rows import split_by_problem
 from ..trainer import SRLTrainer
 from .problems import champ_trajectories, gsm_symbolic_trajectories
-from .results import DECODING, plot_reward_curve, results_table
+from .results import DECODING, results_table
 from .smollm2 import smollm2_folder
 from .tiny_model import TINY_SYSTEM_PROMPT, TinyModelSettings, tiny_model_folder, warm_start_problems
 
@@ -276,7 +277,9 @@ def run_demo(
         with clock.phase("evaluation after"), trainer.accelerator.autocast():
             after = _evaluate(trainer.model, tokenizer, rows["validation"], settings)
         trainer.save_model()
-    plot_reward_curve(trainer.state.log_history, output_dir / "reward_curve.png")
+    curves = ("reward", "srl/similarity", "srl/format_rate")
+    logs = {"SRL demo": [trainer.state.log_history]}
+    plot_runs(logs, output_dir / "reward_curve.png", metrics=curves, title="SRL demo")
     results: dict[str, Any] = {
         "model": model or "tiny",
         "settings": asdict(settings),
