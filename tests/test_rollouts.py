@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer, SRLTrainer, read_rollouts
-from trl_srl.rollouts import SCHEMA, RolloutLog, ScoredRollout, file_step, rollout_files, rollout_row
+from trl_srl.rollouts import SCHEMA, RolloutLog, ScoredRollout, rollout_files, rollout_row
 
 
 ROW = {
@@ -113,8 +113,6 @@ def test_files_appear_whole(tmp_path):
     log.add("eval_a/b", [make_row(step=2, split="eval_a/b", reward=0.25)])
     log.save("eval_a/b")  # an evaluation made again
     assert pq.read_table(tmp_path / names[1])["reward"].to_pylist() == [0.25]
-    with pytest.raises(ValueError, match=r"notes\.parquet is no rollouts file"):
-        file_step(tmp_path / "notes.parquet")
 
 
 def test_memory_between_two_files_is_bounded(tmp_path):

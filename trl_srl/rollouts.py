@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
     ]
 )
 _IN_MEMORY = 16 * 2**20  # bytes of rollouts that wait for the next logging step; more go to the unfinished file
-_FILE = re.compile(r"step-(\d{8,})(?:-.*)?\.parquet")
+_FILE = re.compile(r"step-\d{8,}(?:-.*)?\.parquet")
 
 
 class ScoredRollout(NamedTuple):
@@ -216,10 +216,7 @@ class RolloutLog:
 
 def file_step(path: Path) -> int:
     """The training step after which a rollouts file was written."""
-    match = _FILE.fullmatch(path.name)
-    if match is None:
-        raise ValueError(f"{path.name} is no rollouts file. Their names are step-<8 digits>….parquet.")
-    return int(match[1])
+    return int(re.split("[-.]", path.name)[1])
 
 
 def rollout_files(folder: Path) -> list[Path]:
