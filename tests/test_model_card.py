@@ -34,7 +34,6 @@ FACTS = {
     "dataset_on_hub": "me/solutions",
     "data": {
         "lines": ["80 step rows from 40 problems", "dropped 2 trajectories with an empty step [empty_step]"],
-        "dropped": {"empty_step": 2},
         "prepared": None,
     },
     "reward_functions": ["step_similarity_reward"],
@@ -45,7 +44,6 @@ FACTS = {
     "max_completion_length": 256,
     "step": 4,
     "max_steps": 4,
-    "epoch": 1.0,
     "parts": [{"first_step": 1, "last_step": 4, "seconds": 3700.0, "hardware": "1 x NVIDIA H100"}],
     "best_checkpoint": None,
     "best_metric": None,
@@ -411,7 +409,7 @@ def test_nothing_hostile_gets_out_of_its_place(run_dir, text):
     evaluated(run_dir, "own", dataset=text, split=text, settings={text: text}, metrics=metrics)
     facts = dict.fromkeys(("name", "base_model", "dataset", "system_prompt", "hub_model_id"), text)
     facts |= {"base_on_hub": None, "dataset_on_hub": None, "reward_functions": [text], "versions": {text: text}}
-    facts["data"] = {"lines": [text], "dropped": {}, "prepared": {"source": text, "dropped": {text: 1}}}
+    facts["data"] = {"lines": [text], "prepared": {"source": text, "dropped": {text: 1}}}
     facts["data"]["prepared"] |= {"source_rows": text}
     facts["settings"] = {text: text, "Last step is a target": text}
     facts["parts"] = [{"first_step": 1, "last_step": 4, "seconds": 1.0, "hardware": text}]

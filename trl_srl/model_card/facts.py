@@ -146,14 +146,13 @@ def _prompting(trainer: Any) -> dict[str, Any]:
     }
 
 
-def _data(trainer: Any) -> dict[str, Any]:
+def _data_lines(trainer: Any) -> list[str]:
     """What became of the data, with every drop counted."""
-    summary = getattr(trainer, "formatting_summary", None)
-    if summary is not None:
-        return {"lines": str(summary).splitlines(), "dropped": dict(summary.dropped)}
+    if hasattr(trainer, "formatting_summary"):
+        return str(trainer.formatting_summary).splitlines()
     if isinstance(trainer.train_dataset, Dataset):
-        return {"lines": [f"{len(trainer.train_dataset):,} prompts"], "dropped": {}}
-    return {"lines": ["a stream of prompts"], "dropped": {}}
+        return [f"{len(trainer.train_dataset):,} prompts"]
+    return ["a stream of prompts"]
 
 
 def _prepared(dataset_name: str | None) -> dict[str, Any] | None:
@@ -167,8 +166,8 @@ def _prepared(dataset_name: str | None) -> dict[str, Any] | None:
         return None
     if not isinstance(summary, dict) or not isinstance(summary.get("dropped"), dict):
         return None  # a file of that name that is not ours
-    kept = {name: summary.get(name) for name in ("source_rows", "step_rows", "problems", "dropped", "splits")}
-    return kept | {"source": public_name(summary.get("source"))}
+    rows, source = summary.get("source_rows"), public_name(summary.get("source"))
+    return {"source": source, "source_rows": rows, "dropped": summary["dropped"]}
 
 
 def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: str | None = None) -> dict[str, Any]:
@@ -215,14 +214,13 @@ def collect_facts(trainer: Any, *, dataset_name: str | None = None, model_name: 
         "trainable_parameters": trainer.num_trainable_parameters,
         "dataset": public_name(dataset_name) if dataset_name else None,
         "dataset_on_hub": hub_id(dataset_name),
-        "data": _data(trainer) | {"prepared": _prepared(dataset_name)},
+        "data": {"lines": _data_lines(trainer), "prepared": _prepared(dataset_name)},
         "reward_functions": list(trainer.reward_func_names),
         "settings": {title: value for title, value in settings.items() if value not in (None, "")},
         **_prompting(trainer),
         "max_completion_length": args.max_completion_length,
         "step": state.global_step,
         "max_steps": state.max_steps,
-        "epoch": state.epoch,
         "parts": trainer.clock.parts(state.global_step),
         **_best_checkpoint(trainer),
         "versions": _versions(),
