@@ -4,7 +4,9 @@ import sys
 import threading
 
 import pytest
+from datasets import Dataset
 
+from trl_srl import make_problem_rows
 from trl_srl.answers import find_final_answer
 from trl_srl.evaluation.answers import AnswerChecker, expected_answer
 
@@ -99,6 +101,8 @@ def test_without_math_verify_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "math_verify", None)
     with pytest.raises(ImportError, match=r"pip install 'trl-srl\[eval\]'"):
         AnswerChecker()
+    with pytest.raises(ImportError, match=r"pip install 'trl-srl\[eval\]'"):
+        make_problem_rows(Dataset.from_list([{"problem": "1+1", "answer": "2"}]))
 
 
 def test_a_math_verify_that_does_not_start_is_no_wrong_answer(monkeypatch, tmp_path):

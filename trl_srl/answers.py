@@ -4,6 +4,7 @@ question, and math-verify's (evaluation/answers.py).
 Time is linear in the length of every text.
 """
 
+import importlib.util
 import re
 from decimal import Decimal, InvalidOperation
 
@@ -99,6 +100,12 @@ def right_number(action: str | None, expert_action: str) -> float | None:
     """Whether the last number of an action is that of the expert's step; `None` if the expert's step has none."""
     expected = last_number(expert_action)
     return None if expected is None else float(action is not None and last_number(action) == expected)
+
+
+def require_math_verify() -> None:
+    """Raise `ImportError`, with the remedy, when math-verify is not installed."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise ImportError("Checking answers needs the package math-verify: pip install 'trl-srl[eval]'")
 
 
 def _plain(text: str) -> str:

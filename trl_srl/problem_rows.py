@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .answers import require_math_verify
 from .prompts import SYSTEM_PROMPT, Message, build_solution_prompt, read_problem
 from .step_rows import column_names, digest
 
@@ -90,10 +91,9 @@ def make_problem_rows(
         raise TypeError(
             f"Problem rows are made from a map-style dataset, got {type(dataset).__name__}. Load it without streaming."
         )
-    try:
-        from math_verify import parse
-    except ImportError as error:
-        raise ImportError("accuracy_reward needs math-verify: pip install 'trl-srl[eval]'") from error
+    require_math_verify()
+    from math_verify import parse
+
     columns = set(column_names(dataset))
     ready = {"prompt", "solution"} <= columns and not columns & {"expert_action", "steps", "completions"}
     if not ready and (answer_column not in columns or not columns & {"problem", "prompt"}):

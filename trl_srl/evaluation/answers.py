@@ -5,7 +5,6 @@ only, and cannot interrupt a big power. So it runs in a process of its own (answ
 answer takes too long.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..answers import find_final_answer
+from ..answers import find_final_answer, require_math_verify
 
 
 MAX_ANSWER_LENGTH = 1_000  # characters; what is longer is no answer, and only takes time
@@ -23,12 +22,6 @@ MAX_ANSWER_LENGTH = 1_000  # characters; what is longer is no answer, and only t
 def same_text(answer: str, expected: str) -> bool:
     """Whether two answers are equal as texts, without outer white space, case and a final full stop."""
     return answer.strip().rstrip(".").casefold() == expected.strip().rstrip(".").casefold()
-
-
-def require_math_verify() -> None:
-    """Raise `ImportError`, with the remedy, when math-verify is not installed."""
-    if importlib.util.find_spec("math_verify") is None:
-        raise ImportError("Checking answers needs the package math-verify: pip install 'trl-srl[eval]'")
 
 
 class AnswerChecker:
