@@ -23,7 +23,7 @@ from trl_srl import SRLConfig, SRLTrainer
 from trl_srl.demo.run import DemoSettings, make_step_rows
 from trl_srl.demo.tiny_model import TinyModelSettings, tiny_model_folder
 from trl_srl.report import write_report
-from trl_srl.rollouts import FOLDER, RolloutLog, ScoredRollout, rollout_row
+from trl_srl.rollouts import FOLDER, RolloutLog, rollout_row
 
 
 def train(run_dir: Path, max_steps: int) -> None:
@@ -109,6 +109,8 @@ def made_up_run(run_dir: Path, steps: int, characters: int) -> float:
     def text(length: int) -> str:
         return " ".join(rng.choices(words, k=length // 6))[:length].strip()
 
+    scored = {"split": "train", "truncated": False, "think_prefilled": False, "refill_round": 0, "sampling": "trained"}
+    scored |= {"reward": 0.5, "similarity": 0.5, "advantage": 0.1}
     log, seconds = RolloutLog(run_dir / FOLDER, 0), []
     for step in range(1, steps + 1):
         rollouts = []
@@ -119,9 +121,9 @@ def made_up_run(run_dir: Path, steps: int, characters: int) -> float:
             for _ in range(8):
                 action = expert[: rng.randrange(200)] + text(rng.randint(10, 100))
                 completion = f"<think>{text(characters)}</think>{action}"
-                rollouts.append(ScoredRollout(row, completion, False, group, 0, 0.5, 0.5, 0.1, "trained"))
+                rollouts.append({"row": row, "text": completion, "group": group} | scored)
         since = time.process_time()
-        log.add("train", [rollout_row(r, step=step, split="train", think_prefilled=False) for r in rollouts])
+        log.add("train", [rollout_row(step=step, **rollout) for rollout in rollouts])
         log.save("train")
         seconds.append(time.process_time() - since)
     return statistics.median(seconds)

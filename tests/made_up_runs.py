@@ -3,7 +3,7 @@
 import json
 
 from trl_srl.prompts import parse_completion
-from trl_srl.rollouts import FOLDER, RolloutLog, ScoredRollout, rollout_row
+from trl_srl.rollouts import FOLDER, RolloutLog, rollout_row
 from trl_srl.similarity import step_similarity
 
 
@@ -35,10 +35,13 @@ def make_row(
     row |= {"step_index": step_index, "num_steps": num_steps, "expert_action": expert}
     parsed = parse_completion(text)
     similarity = None if parsed is None else step_similarity(parsed.action, expert.strip())
-    rollout = ScoredRollout(
+    return rollout_row(
+        step=step,
+        split=split,
         row=row,
         text=text,
         truncated=truncated,
+        think_prefilled=False,
         group=group,
         refill_round=refill_round,
         reward=-1.0 if similarity is None else similarity,
@@ -46,7 +49,6 @@ def make_row(
         advantage=advantage if sampling == "trained" else None,
         sampling=None if split != "train" else sampling,
     )
-    return rollout_row(rollout, step=step, split=split, think_prefilled=False)
 
 
 def write_run(folder, rows, log=()):

@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer, SRLTrainer, read_rollouts
-from trl_srl.rollouts import SCHEMA, RolloutLog, ScoredRollout, rollout_files, rollout_row
+from trl_srl.rollouts import SCHEMA, RolloutLog, rollout_files, rollout_row
 
 
 ROW = {
@@ -20,12 +20,10 @@ ROW = {
 }
 
 
-def make_row(text="<think>m</think>sum is 3", row=ROW, step=4, split="train", think_prefilled=False, **kwargs):
-    settings = dict(
-        row=row, text=text, truncated=False, group=2, refill_round=1, reward=0.875, similarity=0.875, advantage=0.5
-    )
-    scored = ScoredRollout(**(settings | {"sampling": "trained"} | kwargs))
-    return rollout_row(scored, step=step, split=split, think_prefilled=think_prefilled)
+def make_row(text="<think>m</think>sum is 3", row=ROW, **given):
+    settings = dict(step=4, split="train", row=row, text=text, truncated=False, group=2)
+    settings |= dict(think_prefilled=False, refill_round=1, reward=0.875, similarity=0.875, advantage=0.5)
+    return rollout_row(**(settings | {"sampling": "trained"} | given))
 
 
 def test_a_row():

@@ -10,7 +10,7 @@ from accelerate.logging import get_logger
 from transformers.trainer import TRAINER_STATE_NAME
 
 from .publishing import PublishingTrainer
-from .rollouts import FOLDER, TRAIN, RolloutLog, ScoredRollout, rollout_row
+from .rollouts import FOLDER, TRAIN, RolloutLog, rollout_row
 from .selection import TRAINED
 
 
@@ -214,16 +214,20 @@ class RecordingTrainer(PublishingTrainer):
         for (place, rollout), text in zip(sampling.rollouts.items(), self._decode(ids), strict=True):
             group = place // sampling.num_generations
             became = sampling.sampling_P[group]
-            scored = ScoredRollout(
-                row=rollout.row,
-                text=text,
-                truncated=self._is_truncated(rollout.completion_ids),
-                group=first_group + group,
-                refill_round=bisect_right(sampling.round_starts, place) - 1,
-                reward=sampling.rewards_N[place],
-                similarity=rollout.extra.get("similarity"),
-                advantage=advantage_of[sampling.positions[place]] if became == TRAINED else None,
-                sampling=became,
+            rows.append(
+                rollout_row(
+                    step=step,
+                    split=split,
+                    row=rollout.row,
+                    text=text,
+                    truncated=self._is_truncated(rollout.completion_ids),
+                    think_prefilled=self.think_prefilled,
+                    group=first_group + group,
+                    refill_round=bisect_right(sampling.round_starts, place) - 1,
+                    reward=sampling.rewards_N[place],
+                    similarity=rollout.extra.get("similarity"),
+                    advantage=advantage_of[sampling.positions[place]] if became == TRAINED else None,
+                    sampling=became,
+                )
             )
-            rows.append(rollout_row(scored, step=step, split=split, think_prefilled=self.think_prefilled))
         self._rollout_log.add(split, rows)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -54,44 +54,54 @@ _IN_MEMORY = 16 * 2**20  # bytes of rollouts that wait for the next logging step
 _FILE = re.compile(r"step-\d{8,}(?:-.*)?\.parquet")
 
 
-class ScoredRollout(NamedTuple):
+def rollout_row(
+    *,
+    step: int,
+    split: str,
+    row: Mapping[str, Any],
+    text: str,
+    truncated: bool,
+    think_prefilled: bool,
+    group: int,
+    refill_round: int,
+    reward: float,
+    similarity: float | None,
+    advantage: float | None,
+    sampling: str | None,
+) -> dict[str, Any]:
     """
-    One rollout as the trainer has it.
+    One row of the file.
 
-    Attributes:
-        row (`dict`): The row of the dataset that it answers.
-        text (`str`): Everything the policy wrote.
-        truncated (`bool`): Whether it was cut off at the length limit.
-        group, refill_round (`int`): Which group of its step, and in which round it was sampled.
-        reward (`float`): Weighted sum of the reward functions, NaN if none gave one.
-        similarity (`float` or `None`): 2M/T as the reward counted it; `None` or NaN if it counted none.
-        advantage (`float` or `None`): `None` unless it is trained on.
-        sampling (`str` or `None`): `"trained"`, `"masked"`, `"dropped"` or `"surplus"`; `None` in evaluation.
+    Args:
+        step (`int`), split (`str`):
+            Training step, and `"train"` or the evaluation.
+        row (`dict`):
+            The row of the dataset that it answers.
+        text (`str`):
+            Everything the policy wrote.
+        truncated (`bool`), think_prefilled (`bool`):
+            Whether it was cut off at the length limit, and whether the chat template wrote its opening think tag.
+        group, refill_round (`int`):
+            Which group of its step, and in which round it was sampled.
+        reward (`float`):
+            Weighted sum of the reward functions, NaN if none gave one.
+        similarity (`float` or `None`):
+            2M/T as the reward counted it; `None` or NaN if it counted none.
+        advantage (`float` or `None`):
+            `None` unless it is trained on.
+        sampling (`str` or `None`):
+            `"trained"`, `"masked"`, `"dropped"` or `"surplus"`; `None` in evaluation.
+
+    Returns:
+        `dict`: without an `expert_action` (RLVR) the columns that are read from the format are null: `monologue`,
+        `action`, `expert_action`, `similarity`, and `verdict` unless the completion was cut off.
     """
-
-    row: Mapping[str, Any]
-    text: str
-    truncated: bool
-    group: int
-    refill_round: int
-    reward: float
-    similarity: float | None
-    advantage: float | None
-    sampling: str | None
-
-
-def rollout_row(rollout: ScoredRollout, *, step: int, split: str, think_prefilled: bool) -> dict[str, Any]:
-    """
-    One row of the file. Without an `expert_action` (RLVR) the columns that are read from the format are null:
-    `monologue`, `action`, `expert_action`, `similarity`, and `verdict` unless the completion was cut off.
-    """
-    row = rollout.row
     expert_action: str | None = row.get("expert_action")
-    parsed, verdict = None, "truncated" if rollout.truncated else None
+    parsed, verdict = None, "truncated" if truncated else None
     if expert_action is not None:
         # As the reward compares them: an agent's actions in their canonical form.
         expert_action = comparable(expert_action.strip(), row.get("action_format"))
-        parsed = parse_completion(rollout.text, think_prefilled)
+        parsed = parse_completion(text, think_prefilled)
         if parsed is not None:
             parsed = Completion(parsed.monologue, comparable(parsed.action, row.get("action_format")))
             verdict = "exact" if parsed.action == expert_action else "well_formed"
@@ -99,21 +109,21 @@ def rollout_row(rollout: ScoredRollout, *, step: int, split: str, think_prefille
     return {
         "step": step,
         "split": split,
-        "group": rollout.group,
-        "refill_round": rollout.refill_round,
+        "group": group,
+        "refill_round": refill_round,
         "problem_id": None if row.get("problem_id") is None else _utf8(str(row["problem_id"])),
         "step_index": row.get("step_index"),
         "num_steps": row.get("num_steps"),
         "prompt": _messages(row["prompt"]),
-        "completion": _utf8(rollout.text),
+        "completion": _utf8(text),
         "monologue": None if parsed is None else _utf8(parsed.monologue),
         "action": None if parsed is None else _utf8(parsed.action),
         "expert_action": None if expert_action is None else _utf8(expert_action),
-        "similarity": _number(rollout.similarity),
+        "similarity": _number(similarity),
         "verdict": verdict,
-        "reward": _number(rollout.reward),
-        "advantage": rollout.advantage,
-        "sampling": rollout.sampling,
+        "reward": _number(reward),
+        "advantage": advantage,
+        "sampling": sampling,
     }
 
 
