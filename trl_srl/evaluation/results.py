@@ -103,10 +103,7 @@ def describe_evaluation(
         "weights": weights_digest(model),
         "dataset": dataset,
         "split": split,
-        "settings": {
-            **settings,
-            **{"backend": backend.name, "batch_size": backend.batch_size, "dtype": backend.dtype},
-        },
+        "settings": {**settings, "backend": backend.name, "batch_size": backend.batch_size, "dtype": backend.dtype},
     }
 
 

@@ -63,7 +63,7 @@ class StepEvaluation(NamedTuple):
     action_length: float
 
 
-RATES: dict[str, Callable[[StepResult], float | None]] = {  # of one result; None where it has none
+RATES: dict[str, Callable[[StepResult], float | None]] = {  # of one result, in [0, 1]; None where it has none
     "similarity": lambda result: result.similarity,
     "format_rate": lambda result: float(result.action is not None),
     "exact_step_rate": lambda result: float(result.action == result.expert_action),
