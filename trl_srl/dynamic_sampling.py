@@ -137,7 +137,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As [`~transformers.Trainer.train`], after checking that the data fill a batch."""
-        self._check_batch_fits()
+        self.check_batch_fits()
         output = super().train(*args, **kwargs)
         if self.state.global_step == 0 and not isinstance(self.train_dataset, Dataset):
             raise ValueError(f"The training stream ended before it filled one batch of {self._batch_size_in_words()}.")
@@ -147,7 +147,8 @@ class DynamicSamplingTrainer(RecordingTrainer):
         size = self.args.generation_batch_size
         return f"{size // self.num_generations} prompts ({size} completions / {self.num_generations} for each)"
 
-    def _check_batch_fits(self) -> None:
+    def check_batch_fits(self) -> None:
+        """Raise `ValueError` if the training data do not fill one batch, so that not one step could be made."""
         rows = len(self.train_dataset) if isinstance(self.train_dataset, Dataset) else None
         if rows is not None and rows < self.args.generation_batch_size // self.num_generations:
             raise ValueError(

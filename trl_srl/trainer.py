@@ -116,7 +116,7 @@ class SRLTrainer(DynamicSamplingTrainer):
             self.eval_dataset = {name: self._make_step_rows(rows, name)[0] for name, rows in eval_dataset.items()}
         elif eval_dataset is not None:
             self.eval_dataset = self._make_step_rows(eval_dataset, "evaluation")[0]
-        self._check_batch_fits()
+        self.check_batch_fits()
         self.think_prefilled = self._find_think_prefilled()
         self.reward_funcs[0] = partial(
             step_similarity_reward,

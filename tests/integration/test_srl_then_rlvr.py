@@ -140,8 +140,11 @@ def test_two_processes_begin_the_second_stage_together(run):
 
 
 def test_a_lost_first_stage_is_noticed(tmp_path, run, qlora_base, capsys):
-    """Somebody puts the base model's weights where the first stage's were."""
+    """Somebody puts the base model's weights where the first stage's were; or the batch has grown too large."""
     run("--stage", "srl", rlvr={})
+    with pytest.raises(SystemExit):
+        run("--stage", "rlvr", rlvr={"gradient_accumulation_steps": 20})
+    assert "train: The training data have 40 rows, but one batch takes 80 prompts" in capsys.readouterr().err
     shutil.copy(f"{qlora_base}/model.safetensors", tmp_path / "srl/model.safetensors")
     with pytest.raises(SystemExit):
         run("--stage", "rlvr", rlvr={})

@@ -98,6 +98,7 @@ def make_rlvr_trainer(options: Mapping[str, Any], chained: bool = False) -> Dyna
         quantization_config=get_quantization_config(model_args),
         peft_config=None if has_adapter and not merge else _new_adapter(model_args),
     )
+    trainer.check_batch_fits()
     trainer.dataset_name, trainer.first_stage = script_args.dataset_name, first
     report = None if handover is None else check_handover(trainer, handover, merge)
     said.append(str(report) if report else f"Not checked whether this starts as {first} ended: it left no logits.")
