@@ -1,7 +1,6 @@
 """Rows from files and folders, and solutions that are one text."""
 
 import json
-import os
 import re
 
 import datasets
@@ -9,7 +8,7 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from trl_srl.formatting import format_trajectories
-from trl_srl.loading import describe_source, load_rows, split_solutions
+from trl_srl.loading import load_rows, source_files, split_solutions
 
 
 ROWS = [{"problem": "P", "answer": "4"}, {"problem": "Q\nR", "answer": "5, 6"}]
@@ -237,23 +236,12 @@ def test_pattern_of_several_kinds(tmp_path):
         load_rows(str(tmp_path / "*"))
 
 
-def test_description_tells_changed_files(tmp_path):
+def test_source_files(tmp_path):
     path = tmp_path / "rows" / "a.jsonl"
     path.parent.mkdir()
     write_file(path)
-    for source in (str(path), str(path.parent), str(tmp_path / "rows" / "*.jsonl")):
-        before = describe_source(source)
-        assert before["files"] == [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
-        assert json.loads(json.dumps(before)) == before == describe_source(source)
-        os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
-        assert describe_source(source) != before
-        assert describe_source(source, split="test")["split"] == "test"
     (tmp_path / "rows" / ".unfinished").mkdir()
     (tmp_path / "rows" / ".unfinished" / "b.jsonl").write_text("")
-    assert len(describe_source(str(tmp_path / "rows"))["files"]) == 1
-    assert describe_source("owner/name", "test", "main") == {
-        "source": "owner/name",
-        "split": "test",
-        "name": "main",
-        "files": [],
-    }
+    for source in (str(path), str(path.parent), str(tmp_path / "rows" / "*.jsonl")):
+        assert source_files(source) == [path]
+    assert source_files("owner/name") == []

@@ -18,7 +18,7 @@ from trl_srl.expansion import Options
 from trl_srl.formatting import format_trajectories
 from trl_srl.loading import load_rows
 from trl_srl.preparing import parts
-from trl_srl.preparing.parts import Recipe, as_bytes, cut_into_parts
+from trl_srl.preparing.parts import Recipe, as_bytes, cut_into_parts, source_digest
 from trl_srl.preparing.prepare import prepare_step_rows
 from trl_srl.preparing.rewriting import ReplyCache, Rewriter
 from trl_srl.preparing.rewriting_models import ServerModel
@@ -222,11 +222,11 @@ class Stop(Exception):
     """Stands for whatever ends a run from outside."""
 
 
-def stopping_after(count):
+def stopping_after(count, data=DATA):
     """A stream that breaks off."""
 
     def rows():
-        yield from DATA[:count]
+        yield from data[:count]
         raise Stop
 
     return IterableDataset.from_generator(rows)
@@ -255,7 +255,35 @@ def test_a_broken_run_goes_on_and_ends_with_the_same_files(tmp_path, small_parts
     assert again == times  # not made anew
     prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", validation_size=5, source="x", tell=told.append)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert told == [f"Going on with unfinished work: {count} parts are there." for count in (6, 8)]
+    same = "of use where their rows are the same."
+    assert told == [f"Going on with unfinished work: {count} parts are there, {same}" for count in (6, 8)]
+
+
+def test_parts_of_other_rows_are_made_anew(tmp_path, small_parts):
+    first = [row | {"problem": f"First: {row['problem']}"} for row in DATA]
+    with pytest.raises(Stop):
+        prepare_step_rows(stopping_after(100), tmp_path / "out")
+    unchanged = tmp_path / "out" / UNFINISHED / "000000.json"
+    time_made = unchanged.stat().st_mtime_ns
+    with pytest.raises(Stop):  # the first part is the same, all others are not
+        prepare_step_rows(stopping_after(100, [*DATA[:16], *first[16:]]), tmp_path / "out")
+    assert unchanged.stat().st_mtime_ns == time_made
+    prepare_step_rows(Dataset.from_list(first), tmp_path / "out")
+    prepare_step_rows(Dataset.from_list(first), tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_digest_of_source_rows():
+    """However they are cut and whatever the schema says of them, and another for other rows."""
+    rows = [{"a": f"text {i}", "b": [{"x": i, "y": None}, {"x": 1, "y": "é"}][i % 2 :]} for i in range(40)]
+    dataset = Dataset.from_list(rows)
+    after_another = Dataset.from_list([rows[39], *rows]).with_format("arrow")[1:21]
+    expected = source_digest(after_another)
+    streams = dataset.to_iterable_dataset(num_shards=7), IterableDataset.from_generator(lambda: iter(rows))
+    for same in (dataset, *streams):
+        batch = next(iter(same.with_format("arrow").iter(batch_size=20)))
+        assert source_digest(batch) == source_digest(batch.replace_schema_metadata({"a": "b"})) == expected
+    assert source_digest(dataset.with_format("arrow")[1:21]) != expected
 
 
 def test_a_run_that_stops_while_it_moves_shards(tmp_path, small_parts, monkeypatch):
@@ -293,13 +321,13 @@ def die(messages):
 def test_changed_settings_begin_anew_and_say_so(tmp_path, small_parts):
     told = []
     with pytest.raises(Stop):
-        prepare_step_rows(stopping_after(100), tmp_path / "out", identity={"files": ["a", "c" * 999]})
+        prepare_step_rows(stopping_after(100), tmp_path / "out", identity={"model": "c" * 999})
     recipe = Recipe(style=re.compile("^x"), options=Options(title_hint=True))
-    prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", recipe, identity={"files": ["b"]}, tell=told.append)
+    prepare_step_rows(Dataset.from_list(DATA), tmp_path / "out", recipe, identity={"model": "b"}, tell=told.append)
     (message,) = told
-    files = '["a", "' + "c" * 73 + " … " + "c" * 78 + '"]'
+    model = '"' + "c" * 79 + " … " + "c" * 79 + '"'
     assert message == (
-        f'Starting anew, because unfinished work was begun otherwise: files was {files} and is ["b"]; '
+        f'Starting anew, because unfinished work was begun otherwise: model was {model} and is "b"; '
         'style was "auto" and is "/^x/"; title_hint was false and is true.'
     )
     expected = format_trajectories(Dataset.from_list(DATA), title_hint=True)[0].to_list()

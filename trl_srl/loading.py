@@ -94,18 +94,13 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "__")) for part in path.parts)
 
 
-def describe_source(source: str, split: str = "train", name: str | None = None) -> dict[str, Any]:
-    """
-    What tells the rows of [`load_rows`] from those of another call, as JSON-like data: the arguments, and of local
-    files the names, sizes and times of change. A dataset on the Hub is told apart by its name alone.
-    """
+def source_files(source: str) -> list[Path]:
+    """The local files that [`load_rows`] may read; none for an id on the Hub."""
     files = _find_files(source)
     if not files and Path(source).is_dir():
         inside = (path for path in Path(source).rglob("*") if path.is_file())
         files = sorted(path for path in inside if not _is_hidden(path.relative_to(source)))
-    stats = [(str(file), file.stat()) for file in files]
-    found = [[file, stat.st_size, stat.st_mtime_ns] for file, stat in stats]
-    return {"source": source, "split": split, "name": name, "files": found}
+    return files
 
 
 def _split_batch(batch: Mapping[str, list[Any]], columns: Mapping[str, str], style: Any) -> dict[str, list[Any]]:

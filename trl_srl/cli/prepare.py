@@ -116,10 +116,10 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..loading import describe_source, load_rows
+    from ..loading import load_rows, source_files
     from ..preparing.inspection_report import inspection_lines
     from ..preparing.prepare import prepare_step_rows
-    from ..shards import push_splits
+    from ..shards import is_shard_of, push_splits
 
     if args.output_dir is None and not args.inspect:
         args.usage_error("name a folder to write to with --output_dir, or look at the data with --inspect")
@@ -137,13 +137,18 @@ def run(args: argparse.Namespace) -> None:
         tokenizer = AutoTokenizer.from_pretrained(args.model)
     recipe = _make_recipe(args, tokenizer)
     dataset = load_rows(args.dataset, split=args.split, name=args.name, streaming=args.streaming)
+    for file in source_files(args.dataset):
+        if args.output_dir is not None and is_shard_of(file, Path(args.output_dir)):
+            raise ValueError(
+                f"The rows of {file} would take the place of that file, which they are made of. Name another folder."
+            )
     with tempfile.TemporaryDirectory() as nowhere:
         prepared = prepare_step_rows(
             dataset,
             args.output_dir or nowhere,
             recipe,
             source=args.dataset,
-            identity=describe_source(args.dataset, args.split, args.name) | {"model": args.model},
+            identity={"model": args.model},
             validation_size=args.validation_size,
             seed=args.seed,
             num_proc=args.num_proc,

@@ -1,5 +1,6 @@
 """Parts of a large dataset: at most a thousand source rows, formatted, in one file with counts beside it."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -134,6 +135,7 @@ def make_part(source: "pa.Table | pa.Buffer", number: int, folder: Path, recipe:
         keys |= problem_keys(rows)
     table = pa.concat_tables(tables).combine_chunks()
     counts = {
+        "source": source_digest(source),
         "source_rows": len(source),
         "answer": "answer" in trajectories.column_names,
         "keys": keys,
@@ -142,6 +144,21 @@ def make_part(source: "pa.Table | pa.Buffer", number: int, folder: Path, recipe:
     write_table(folder / f"{number:06}.parquet", table)
     write_text(folder / f"{number:06}.json", json.dumps(counts))  # last: where it is, the part is whole
     return len(source)
+
+
+def is_made(number: int, folder: Path, source: "pa.Table") -> bool:
+    """Whether a part is there, and was made of these source rows."""
+    file = folder / f"{number:06}.json"
+    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["source"] == source_digest(source)
+
+
+def source_digest(source: "pa.Table") -> str:
+    """Hash of the rows, the same for a dataset and a stream."""
+    import pyarrow as pa
+
+    # Taken, rows are written alike, whatever table they are a slice of. Python objects would take five times as long.
+    rows = source.combine_chunks().replace_schema_metadata().take(pa.array(range(len(source))))
+    return hashlib.sha256(as_bytes(rows)).hexdigest()
 
 
 def as_bytes(table: "pa.Table") -> "pa.Buffer":

@@ -2,7 +2,7 @@
 
 1. *Parts.* Some rows of the source, at most a thousand, become one part: a Parquet file of step rows with their drop
    reasons, and a JSON file of counts (parts.py). Parts are independent: several processes make them, and a later run
-   makes only those that are missing.
+   makes only those that are missing, or whose source rows are others now.
 2. *Splits.* When all parts are there, a first reading of a few columns finds duplicates and the validation problems, a
    second one writes the shards. What is remembered of a trajectory and its problem are digests, about half a kilobyte.
 
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..near_duplicates import choose_validation
-from ..shards import UNFINISHED, ShardWriter, is_shard_of, publish, write_text
+from ..shards import UNFINISHED, ShardWriter, publish, write_text
 from ..step_rows import FormattingSummary, column_names, explain_no_rows
 from .assembling import Parts, start_inspection, write_splits
 from .inspecting import Inspection, shorten
-from .parts import Recipe, as_bytes, cut_into_parts, make_part
+from .parts import Recipe, as_bytes, cut_into_parts, is_made, make_part
 from .progress import progress
 
 
@@ -72,7 +72,7 @@ def prepare_step_rows(
     Write the step rows of a dataset to a folder: the splits `train` and perhaps `validation`, and `summary.json`.
 
     A run that was killed goes on where it stopped when it is started with the same arguments, and ends with the same
-    files; with others it starts anew.
+    files; with others it starts anew. What was made of source rows that are others now is made anew, too.
 
     Args:
         dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
@@ -84,8 +84,8 @@ def prepare_step_rows(
         source (`str`, *optional*, defaults to `""`):
             Name of the data, for `summary.json`.
         identity (`Mapping`, *optional*):
-            What tells these source rows from others, as JSON-like data (see `loading.describe_source`): unfinished
-            work on other rows is not continued.
+            What decides what comes out beside the rows and the recipe, as JSON-like data: the model whose tokenizer
+            counts. Unfinished work with another one is not continued.
         validation_size, seed (*optional*):
             As in [`split_by_problem`], streams included. No validation split by default.
         num_proc (`int`, *optional*):
@@ -118,11 +118,6 @@ def prepare_step_rows(
     column_names(dataset)  # raises if there is nothing
     output = Path(output_dir)
     existed, folder = output.exists(), output / UNFINISHED
-    for file, *_ in (identity or {}).get("files", ()):
-        if write and is_shard_of(Path(file), output):
-            raise ValueError(
-                f"The rows of {file} would take the place of that file, which they are made of. Name another folder."
-            )
     try:
         _open_unfinished(folder, {**(identity or {}), **recipe.settings()}, tell)
         number = _make_parts(dataset, folder, recipe, num_proc)
@@ -169,7 +164,8 @@ def _open_unfinished(folder: Path, settings: Mapping[str, Any], tell: Callable[[
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     message = ""
     if found == settings:
-        message = f"Going on with unfinished work: {len(list(folder.glob('[0-9]*.json'))):,} parts are there."
+        there = len(list(folder.glob("[0-9]*.json")))
+        message = f"Going on with unfinished work: {there:,} parts are there, of use where their rows are the same."
     elif found is not None:
         changes = (
             f"{name} was {shorten(json.dumps(found.get(name)))} and is {shorten(json.dumps(settings.get(name)))}"
@@ -194,7 +190,7 @@ def _make_parts(dataset: "Dataset | IterableDataset", folder: Path, recipe: Reci
     with progress("Formatting", _count_rows(dataset)) as advance:
         try:
             for table in cut_into_parts(dataset, recipe.max_part_rows):
-                if (folder / f"{number:06}.json").exists():
+                if is_made(number, folder, table):
                     advance(len(table))
                 elif pool is None:
                     advance(make_part(table, number, folder, recipe))
