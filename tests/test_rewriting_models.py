@@ -1,10 +1,14 @@
 """A server on 127.0.0.1 that speaks OpenAI's chat protocol, and a tiny local model."""
 
+import json
 import pickle
+import shutil
 
 import pytest
+from transformers import AutoTokenizer
 
 from tests.chat_server import ChatServer, reply
+from trl_srl import build_prompt
 from trl_srl.preparing.rewriting import ReplyCache, ReplyFailure, Rewriter, build_rewrite_request
 from trl_srl.preparing.rewriting_models import API_KEY_VARIABLE, LocalModel, ServerModel, ServerUnavailableError
 
@@ -171,6 +175,23 @@ def test_local_model(format_model, tmp_path):
     (row,) = rewriter.rewrite_rows([{"problem": "a", "steps": ["24 and 72"]}])
     assert row["drop_reason"] in ("rewrite_format", "rewrite_failed")
     assert list(model.replies([])) == []
+
+
+def test_a_local_model_s_generation_config(format_model, tmp_path):
+    """Whatever ends a reply ends it, beside a longer one too; penalties are not applied."""
+    requests = [build_prompt("a", system_prompt="S"), build_rewrite_request("a", "24")]
+    first, second = (reply for _, reply in LocalModel(format_model, max_tokens=40).replies(requests))
+    assert "m" in first and "m" not in second
+    model = shutil.copytree(format_model, tmp_path / "model")
+    file = model / "generation_config.json"
+    config = json.loads(file.read_text())
+    ending = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("m")
+    config |= {"eos_token_id": [config["eos_token_id"], ending], "repetition_penalty": 9.0}
+    file.write_text(json.dumps(config))
+    replies = dict(LocalModel(str(model), max_tokens=len(second) + 1).replies(requests))
+    assert replies == {0: first.partition("m")[0], 1: second}
+    cut_off = ReplyFailure("Cut off at 1 tokens.", lasting=True)
+    assert dict(LocalModel(str(model), max_tokens=1).replies(requests)) == {0: cut_off, 1: cut_off}
 
 
 def test_half_a_surrogate_pair_does_not_stop_anything():

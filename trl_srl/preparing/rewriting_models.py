@@ -12,14 +12,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cached_property
 from http.client import HTTPException
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..prompts import Message, render_prompt
+from ..prompts import Message
 from .rewriting import ReplyFailure
 
+
+if TYPE_CHECKING:
+    from ..evaluation.backends import Backend
 
 API_KEY_VARIABLE = "OPENAI_API_KEY"
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
@@ -167,41 +171,19 @@ class LocalModel:
     """
 
     def __init__(self, name: str, *, max_tokens: int = 4096, batch_size: int = 8):
-        self.name, self.settings = name, {"max_tokens": max_tokens, "temperature": 0.0}
-        self.batch_size = batch_size
-        self._loaded: tuple[Any, Any] | None = None
+        self.name, self.batch_size = name, batch_size
+        self.settings: dict[str, Any] = {"max_tokens": max_tokens, "temperature": 0.0}
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+    @cached_property
+    def _backend(self) -> "Backend":
+        from ..evaluation.backends import load_backend
 
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            model = AutoModelForCausalLM.from_pretrained(self.name, dtype="auto", device_map=device).eval()
-            tokenizer = AutoTokenizer.from_pretrained(self.name, padding_side="left")
-            if tokenizer.pad_token is None:
-                tokenizer.pad_token = tokenizer.eos_token
-            self._loaded = model, tokenizer
-        return self._loaded
+        return load_backend("transformers", self.name, self.batch_size)
 
     def replies(self, requests: Sequence[list[Message]]) -> Iterator[tuple[int, str | ReplyFailure]]:
-        if not requests:
-            return
-        import torch
-
-        model, tokenizer = self._load()
+        limit = self.settings["max_tokens"]
         for start in range(0, len(requests), self.batch_size):
-            texts = [render_prompt(request, tokenizer) for request in requests[start : start + self.batch_size]]
-            inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-            with torch.inference_mode():
-                output = model.generate(
-                    **inputs,
-                    max_new_tokens=self.settings["max_tokens"],
-                    do_sample=False,
-                    pad_token_id=tokenizer.pad_token_id,
-                )
-            for place, ids in enumerate(output[:, inputs["input_ids"].shape[1] :], start):
-                if tokenizer.eos_token_id not in ids and len(ids) >= self.settings["max_tokens"]:
-                    yield place, ReplyFailure(f"Cut off at {self.settings['max_tokens']} tokens.", lasting=True)
-                else:
-                    yield place, tokenizer.decode(ids, skip_special_tokens=True)
+            batch = requests[start : start + self.batch_size]
+            for place, reply in enumerate(self._backend.generate(batch, max_completion_length=limit), start):
+                cut_off = ReplyFailure(f"Cut off at {limit} tokens.", lasting=True)
+                yield place, cut_off if reply.truncated else reply.text
