@@ -225,6 +225,7 @@ def test_two_processes(prepare, write_rows):
 def test_limit_without_a_model(fail, write_rows):
     message = fail(write_rows(GOOD), "--max_prompt_length", "100")
     assert message == "--max_prompt_length counts tokens: name the model with --model.\n"
+    assert "history_window=-1 is too small" in fail(write_rows(GOOD), "--history_window", "-1")
 
 
 def test_missing_model(fail, write_rows, tmp_path):

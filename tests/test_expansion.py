@@ -93,6 +93,13 @@ def test_history_window(window, shown):
 def test_a_negative_window_is_an_error():
     with pytest.raises(ValueError, match="history_window=-1 is too small"):
         format_trajectories(dataset(agent("a")), history_window=-1)
+    with pytest.raises(ValueError, match="history_window=-1 is too small"):
+        Options(history_window=-1)
+
+
+def test_a_limit_that_nothing_counts_is_an_error():
+    with pytest.raises(ValueError, match="pass `count_tokens`"):
+        Options(max_prompt_length=100)
 
 
 @pytest.mark.parametrize("task", [[], [{"role": "assistant", "content": "x"}], [{"role": "user", "content": None}]])

@@ -1,7 +1,8 @@
 """One expert trajectory → its step rows. Unusable ones are among them and carry the reason; formatting.py counts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from .actions import find_action_format, read_action, shell_of
 from .agent_prompts import build_agent_prompt
@@ -10,7 +11,8 @@ from .step_rows import digest
 from .trajectories import Step, build_step
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True)
+class Options:
     """The settings of [`format_trajectories`]."""
 
     include_last_step: bool = False
@@ -19,6 +21,16 @@ class Options(NamedTuple):
     history_window: int = 2
     max_prompt_length: int | None = None
     count_tokens: Callable[[list[Message]], int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_prompt_length is not None and self.count_tokens is None:
+            raise ValueError(
+                "`max_prompt_length` counts tokens: pass `count_tokens`, which counts those of chat messages."
+            )
+        if self.history_window < 0:
+            raise ValueError(
+                f"history_window={self.history_window} is too small. Write 0 or more; the paper's number is 2."
+            )
 
 
 def expand_trajectory(row: Mapping[str, Any], options: Options) -> Iterator[dict[str, Any]]:

@@ -127,16 +127,10 @@ def format_trajectories(
     """
     from datasets import Dataset
 
-    if max_prompt_length is not None and count_tokens is None:
-        raise ValueError(
-            "`max_prompt_length` counts tokens: pass `count_tokens`, which counts those of chat messages."
-        )
-    if history_window < 0:
-        raise ValueError(f"history_window={history_window} is too small. Write 0 or more; the paper's number is 2.")
+    options = Options(include_last_step, title_hint, system_prompt, history_window, max_prompt_length, count_tokens)
     if is_step_rows(dataset):
         raise ValueError("These are step rows already (`prompt` and `expert_action`): use them as they are.")
     columns = column_names(dataset)
-    options = Options(include_last_step, title_hint, system_prompt, history_window, max_prompt_length, count_tokens)
     expand = partial(_expand_batch, options=options)
     rows = dataset.map(
         expand,

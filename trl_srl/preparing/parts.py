@@ -83,7 +83,7 @@ class Recipe(NamedTuple):
         from .. import __version__
 
         style = self.style if isinstance(self.style, str) else f"/{self.style.pattern}/"
-        settings = self._asdict() | self.options._asdict() | {"style": style, "trl_srl": __version__}
+        settings = self._asdict() | vars(self.options) | {"style": style, "trl_srl": __version__}
         settings["adapter_options"] = {name: str(value) for name, value in (self.adapter_options or {}).items()}
         settings["part"] = [self.max_part_rows, MAX_PART_BYTES]
         del settings["options"], settings["count_tokens"]
