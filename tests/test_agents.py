@@ -225,6 +225,11 @@ def test_tools_are_described_in_the_system_message(tools):
     assert read_messages([TASK], tools=tools).prompt[0] == {"role": "system", "content": described}
 
 
+@pytest.mark.parametrize("tools", [None, [], "", " ", "[]", " []\n", "{}", "null"])
+def test_no_tools_are_not_described(tools):
+    assert read_messages(PROMPT, tools=tools).prompt == PROMPT
+
+
 def test_messages_of_one_role_in_a_row_become_one():
     chat = [SYSTEM, {"role": "developer", "content": "Be brief."}, TASK, TASK, says("", call("f", "{}"))]
     assert read_messages(chat).prompt == [

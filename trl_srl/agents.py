@@ -234,7 +234,7 @@ def _cut_middle(text: str, limit: int) -> tuple[str, bool]:
 
 def _describe_tools(tools: Any) -> list[str]:
     if isinstance(tools, str):
-        tools = load_json(tools) or tools
+        tools = None if tools.strip() in ("", "[]", "{}", "null") else load_json(tools) or tools
     tools = [tools] if isinstance(tools, str | Mapping) else tools
     if not tools:
         return []
