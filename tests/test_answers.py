@@ -62,6 +62,11 @@ def test_last_number(text, number):
         ("So it is (B).", "B", True),
         ("x = 12y", "2y", False),  # the digits go on
         ("x = 2y", "2y", True),
+        ("It is 72.", "$72$", True),
+        ("It is 72.5.", "$72$", False),
+        ("It is 0.72", "$72$", False),
+        ("It is 0.72.", "$0.72$", True),
+        ("72", "$72$", True),
         ("The end.", "", True),
         ("The end.", " $ ", True),
         ("MONDAY", "Monday", True),

@@ -137,9 +137,8 @@ def has_answer(text: str, answer: str) -> bool:
     start = there.find(wanted)
     while start >= 0:
         end = start + len(wanted)
-        if not (wanted[0].isdigit() and there[start - 1 : start].isdigit()) and not (
-            wanted[-1].isdigit() and there[end : end + 1].isdigit()
-        ):
+        before, after = there[max(0, start - 2) : start].removesuffix("."), there[end : end + 2].removeprefix(".")
+        if not (wanted[0].isdigit() and before[-1:].isdigit()) and not (wanted[-1].isdigit() and after[:1].isdigit()):
             return True
         start = there.find(wanted, start + 1)
     return False
