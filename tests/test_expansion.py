@@ -102,6 +102,11 @@ def test_a_limit_that_nothing_counts_is_an_error():
         Options(max_prompt_length=100)
 
 
+def test_an_unknown_format_is_an_error():
+    with pytest.raises(ValueError, match=r"'json' is unknown\. Write one of tool_call, function, command"):
+        build_agent_prompt("Fix it.", action_format="json")
+
+
 @pytest.mark.parametrize("task", [[], [{"role": "assistant", "content": "x"}], [{"role": "user", "content": None}]])
 def test_a_task_ends_with_the_users_message(task):
     with pytest.raises(ValueError, match="of which the last is the user's"):

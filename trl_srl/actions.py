@@ -72,11 +72,16 @@ def read_action(text: str, action_format: str) -> str | None:
         case "command":
             return _read_command(text)
         case _:
-            raise ValueError(
-                f"action_format={action_format!r} is unknown. Write one of {', '.join(ACTION_FORMATS)}; rows whose "
-                "steps are texts have no such column."
-            )
+            raise unknown_format(action_format)
     return write_calls(calls, action_format) if calls else None
+
+
+def unknown_format(action_format: str) -> ValueError:
+    """The error for an action's format that is none."""
+    return ValueError(
+        f"action_format={action_format!r} is unknown. Write one of {', '.join(ACTION_FORMATS)}; rows whose steps are "
+        "texts have no such column."
+    )
 
 
 def comparable(text: str, action_format: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .actions import unknown_format
 from .prompts import THINK_CLOSE, THINK_OPEN, Message
 
 
@@ -52,7 +53,7 @@ def build_agent_prompt(
         `list[dict[str, str]]`: a system message, then user and assistant in turns, the last one the user's.
 
     Raises:
-        `ValueError`: when the task does not end with the user's message.
+        `ValueError`: when the task does not end with the user's message, or for an unknown format.
 
     Example:
 
@@ -66,6 +67,8 @@ def build_agent_prompt(
 
     ```
     """
+    if action_format not in ACTION_FORMS:
+        raise unknown_format(action_format)
     if system_prompt is None:
         form = ACTION_FORMS[action_format].replace("```bash", f"```{shell}")
         system_prompt = AGENT_SYSTEM_PROMPT.format(form=form)

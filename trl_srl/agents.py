@@ -14,7 +14,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .actions import ACTION_FORMATS, Call, as_call, find_action_format, load_json, read_action, write_calls
+from .actions import (
+    ACTION_FORMATS,
+    Call,
+    as_call,
+    find_action_format,
+    load_json,
+    read_action,
+    unknown_format,
+    write_calls,
+)
 from .prompts import THINK_CLOSE, Message
 
 
@@ -116,8 +125,8 @@ def read_messages(
 
     ```
     """
-    if action_format not in (None, *ACTION_FORMATS):
-        raise ValueError(f"action_format={action_format!r} is unknown. Write one of {', '.join(ACTION_FORMATS)}.")
+    if action_format is not None and action_format not in ACTION_FORMATS:
+        raise unknown_format(action_format)
     if max_observation_length < 0:
         raise ValueError(f"max_observation_length={max_observation_length} is too small. Write 0 or more.")
     turns = [turn for turn in map(_read_turn, _as_list(messages)) if turn.role not in _RECORDS]
