@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import transformers
-from datasets import Dataset, DatasetDict, disable_progress_bars, enable_progress_bars, is_progress_bar_enabled
+from datasets import Dataset, DatasetDict
 from rich.console import Console
 from transformers import (
     AutoModelForCausalLM,
@@ -27,6 +27,7 @@ from ..evaluation import StepEvaluation, evaluate_steps
 from ..evaluation.results import describe_machine
 from ..formatting import format_trajectories
 from ..plots import plot_runs
+from ..preparing.progress import without_dataset_bars
 from ..prompts import count_prompt_tokens
 from ..step_rows import split_by_problem
 from ..trainer import SRLTrainer
@@ -119,16 +120,13 @@ class _Clock:
 
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    datasets_bars = is_progress_bar_enabled()
-    transformers_bars = transformers.utils.logging.is_progress_bar_enabled()
-    disable_progress_bars()
+    were_enabled = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
-        yield
+        with without_dataset_bars():
+            yield
     finally:
-        if datasets_bars:
-            enable_progress_bars()
-        if transformers_bars:
+        if were_enabled:
             transformers.utils.logging.enable_progress_bar()
 
 

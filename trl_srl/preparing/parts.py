@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,7 @@ from ..near_duplicates import problem_keys
 from ..shards import write_table, write_text
 from ..step_rows import is_step_rows
 from .inspecting import Inspection
+from .progress import without_dataset_bars
 from .rewriting import REWRITE_PROMPT, Rewriter
 
 
@@ -122,7 +122,7 @@ def make_part(source: "pa.Table | pa.Buffer", number: int, folder: Path, recipe:
 
     if isinstance(source, pa.Buffer):
         source = pa.ipc.open_stream(source).read_all()
-    with _without_progress_bars():
+    with without_dataset_bars():  # for every part: there is one bar for all of them
         trajectories = recipe.make_trajectories(Dataset(source))
     # One trajectory after the other: the rows of all of them as Python objects would be several times larger.
     schema = step_row_features().arrow_schema
@@ -169,17 +169,3 @@ def as_bytes(table: "pa.Table") -> "pa.Buffer":
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Without the bars of `datasets` for every part: there is one for all of them."""
-    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    were_enabled = not are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if were_enabled:
-            enable_progress_bars()
