@@ -76,7 +76,7 @@ def expand_trajectory(row: Mapping[str, Any], options: Options) -> Iterator[dict
             f"The steps of the problem {str(problem)[:80]!r} are of type {type(steps).__name__}, not a list of steps. "
             "Cut solutions in one text first: trl_srl.split_solutions, or `trl-srl prepare --solution_column`."
         )
-    elif steps and isinstance(steps[0], Mapping) and "action" in steps[0]:
+    elif is_agent(steps):
         yield from _expand_agent(problem, steps, blank, options)
     else:
         yield from _expand_solution(problem, steps or [], row.get("labels"), blank, options)
@@ -86,6 +86,12 @@ def problem_and_steps(row: Mapping[str, Any]) -> tuple[Any, Any]:
     """The problem and the steps of a trajectory row, each under the one of its two names that is there."""
     problem = row["problem"] if row.get("problem") is not None else row.get("prompt")
     return problem, row["steps"] if row.get("steps") is not None else row.get("completions")
+
+
+def is_agent(steps: Sequence[Any] | None) -> bool:
+    """Whether steps are an agent's: actions with observations."""
+    first = steps[0] if steps else None
+    return isinstance(first, Mapping) and "action" in first
 
 
 def are_right(steps: Sequence[Any], labels: Sequence[Any] | None) -> bool:

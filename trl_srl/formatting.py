@@ -6,14 +6,14 @@ A *trajectory row* is what users bring: `problem` (or `prompt`) and `steps`, or 
 Nothing is lost silently: every trajectory and every row that is not used is counted under a reason.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from .expansion import Options, expand_trajectory
+from .expansion import Options, expand_trajectory, is_agent
 from .prompts import Message
-from .step_rows import FormattingSummary, column_names, is_step_rows, map_options, require_rows
+from .step_rows import FormattingSummary, column_names, map_rows, refuse_step_rows, require_rows
 
 
 if TYPE_CHECKING:
@@ -24,21 +24,13 @@ if TYPE_CHECKING:
 
 INTERNAL = ("trajectory_id", "omitted_steps", "drop_reason", "skipped_turns", "cut_observations")
 COUNTED = ("drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps")
-# Trajectories in one batch: an agent's has tens of rows of tens of thousands of characters.
-_BATCH_SIZE = 16
-
-
-def _expand_batch(batch: Mapping[str, list[Any]], options: Options) -> dict[str, list[Any]]:
-    trajectories = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    rows = [row for trajectory in trajectories for row in expand_trajectory(trajectory, options)]
-    return {name: [row[name] for row in rows] for name in step_row_features()}
 
 
 def _has_actions(stream: "IterableDataset") -> bool:
     """Whether the steps of a stream are an agent's. Rows without steps say nothing, so that some are asked."""
     for row in islice(stream, 100):
         if row.get("steps"):
-            return isinstance(row["steps"][0], Mapping) and "action" in row["steps"][0]
+            return is_agent(row["steps"])
     return False
 
 
@@ -128,18 +120,10 @@ def format_trajectories(
     from datasets import Dataset
 
     options = Options(include_last_step, title_hint, system_prompt, history_window, max_prompt_length, count_tokens)
-    if is_step_rows(dataset):
-        raise ValueError("These are step rows already (`prompt` and `expert_action`): use them as they are.")
+    refuse_step_rows(dataset)
     columns = column_names(dataset)
-    expand = partial(_expand_batch, options=options)
-    rows = dataset.map(
-        expand,
-        batched=True,
-        batch_size=_BATCH_SIZE,
-        remove_columns=columns,
-        features=step_row_features(),
-        **(map_options("Formatting step rows", num_proc) if isinstance(dataset, Dataset) else {}),
-    )
+    expand = partial(expand_trajectory, options=options)
+    rows = map_rows(dataset, expand, step_row_features(), "Formatting step rows", num_proc)
     internal = list(INTERNAL)
     if "answer" not in columns:
         internal.append("answer")

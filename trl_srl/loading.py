@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .shards import UNFINISHED
-from .step_rows import column_names, map_options
+from .step_rows import column_names, map_rows
 from .trajectories import split_steps
 
 
@@ -103,15 +103,16 @@ def source_files(source: str) -> list[Path]:
     return files
 
 
-def _split_batch(batch: Mapping[str, list[Any]], columns: Mapping[str, str], style: Any) -> dict[str, list[Any]]:
-    steps = [split_steps(text or "", style) for text in batch[columns["solution"]]]
-    out = {
-        "problem": batch[columns["problem"]],
-        "steps": [[{"title": step.title, "body": step.body} for step in solution] for solution in steps],
-    }
-    if "answer" in columns:
-        out["answer"] = [None if answer is None else str(answer) for answer in batch[columns["answer"]]]
-    return out
+def _cut(row: Mapping[str, Any], columns: Mapping[str, str], style: Any) -> list[dict[str, Any]]:
+    steps = split_steps(row[columns["solution"]] or "", style)
+    answer = row[columns["answer"]] if "answer" in columns else None
+    return [
+        {
+            "problem": row[columns["problem"]],
+            "steps": [{"title": step.title, "body": step.body} for step in steps],
+            "answer": None if answer is None else str(answer),
+        }
+    ]
 
 
 def split_solutions(
@@ -138,7 +139,7 @@ def split_solutions(
     Returns:
         The same kind of dataset with `problem`, `steps` (a list of `{"title", "body"}`) and perhaps `answer` (a text).
     """
-    from datasets import Dataset, Features, Value
+    from datasets import Features, Value
 
     names = column_names(dataset)
     columns = {"problem": problem_column, "solution": solution_column}
@@ -156,10 +157,5 @@ def split_solutions(
     )
     if answer_column is not None:
         features["answer"] = Value("string")
-    return dataset.map(
-        partial(_split_batch, columns=columns, style=style),
-        batched=True,
-        remove_columns=names,
-        features=features,
-        **(map_options("Cutting solutions", num_proc) if isinstance(dataset, Dataset) else {}),
-    )
+    cut = partial(_cut, columns=columns, style=style)
+    return map_rows(dataset, cut, features, "Cutting solutions", num_proc)

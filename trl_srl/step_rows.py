@@ -9,7 +9,7 @@ A *step row* is one training instance:
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,7 @@ from .prompts import Message, gold_completion, parse_completion
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
+    from datasets import Dataset, Features, IterableDataset
 
     DatasetT = TypeVar("DatasetT", Dataset, IterableDataset)
 
@@ -46,6 +46,9 @@ DROP_REASONS = {
     "no_solution": "rows without a solution in the form that the adapter reads",
     "unreadable_messages": "rows whose messages are no chat",
 }
+
+# Rows in one batch of a map: an agent's trajectory has a million characters, and becomes tens of rows.
+_BATCH_SIZE = 16
 
 
 @dataclass
@@ -114,10 +117,36 @@ def column_names(dataset: "Dataset | IterableDataset") -> list[str]:
     return names
 
 
-def map_options(description: str, num_proc: int | None) -> dict[str, Any]:
-    """Options of `datasets.Dataset.map` for our functions (an `IterableDataset` has none of them)."""
+def map_rows(
+    dataset: "DatasetT",
+    make_rows: Callable[[dict[str, Any]], Iterable[Mapping[str, Any]]],
+    features: "Features",
+    description: str,
+    num_proc: int | None = None,
+) -> "DatasetT":
+    """The rows that a function makes of each row, any number of them, with the columns and types given."""
+    from datasets import Dataset
+
     # The cache is keyed by a function's name, not by its code: after an update it would serve the rows of the old one.
-    return {"desc": description, "num_proc": num_proc, "load_from_cache_file": False}
+    options = {"desc": description, "num_proc": num_proc, "load_from_cache_file": False}
+    return dataset.map(
+        partial(_make_batch, make_rows=make_rows, names=list(features)),
+        batched=True,
+        batch_size=_BATCH_SIZE,
+        remove_columns=column_names(dataset),
+        features=features,
+        **(options if isinstance(dataset, Dataset) else {}),
+    )
+
+
+def _make_batch(
+    batch: Mapping[str, list[Any]],
+    make_rows: Callable[[dict[str, Any]], Iterable[Mapping[str, Any]]],
+    names: Sequence[str],
+) -> dict[str, list[Any]]:
+    sources = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+    rows = [row for source in sources for row in make_rows(source)]
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
@@ -135,6 +164,12 @@ def is_step_rows(dataset: "Dataset | IterableDataset") -> bool:
             "with `trl-srl prepare --solution_column`."
         )
     return False
+
+
+def refuse_step_rows(dataset: "Dataset | IterableDataset") -> None:
+    """Raise `ValueError` if a dataset holds no trajectory rows."""
+    if is_step_rows(dataset):
+        raise ValueError("These are step rows already (`prompt` and `expert_action`): use them as they are.")
 
 
 def require_rows(rows: "Dataset", source: "Dataset", summary: FormattingSummary) -> None:

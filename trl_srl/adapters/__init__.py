@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..step_rows import column_names, map_options
+from ..step_rows import column_names, map_rows
 from . import agents, champ, gsm, solutions, stepwise
 from .adapter import Adapter
 
@@ -23,7 +23,6 @@ __all__ = ["ADAPTERS", "Adapter", "adapt", "fitting_adapters"]
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter for family in (solutions, stepwise, gsm, champ, agents) for adapter in family.ADAPTERS
 }
-_BATCH_SIZE = 16  # an agent's trajectory may have a million characters
 
 
 def fitting_adapters(columns: Iterable[str]) -> list[str]:
@@ -75,8 +74,6 @@ def adapt(dataset: "DatasetT", name: str, *, num_proc: int | None = None, **opti
 
     ```
     """
-    from datasets import Dataset
-
     columns = column_names(dataset)
     fitting = fitting_adapters(columns)
     described = "; ".join(f"{fit} ({ADAPTERS[fit].description})" for fit in fitting)
@@ -95,22 +92,12 @@ def adapt(dataset: "DatasetT", name: str, *, num_proc: int | None = None, **opti
     if unknown:
         known = ", ".join(adapter.options) or "none"
         raise TypeError(f"The adapter {name!r} has no option {', '.join(unknown)}. Its options: {known}.")
-    return dataset.map(
-        partial(_convert_batch, adapter=adapter, options=options),
-        batched=True,
-        batch_size=_BATCH_SIZE,
-        remove_columns=columns,
-        features=_features(adapter.kind),
-        **(map_options(f"Adapting {name}", num_proc) if isinstance(dataset, Dataset) else {}),
-    )
+    convert = partial(_convert, adapter=adapter, options=options)
+    return map_rows(dataset, convert, _features(adapter.kind), f"Adapting {name}", num_proc)
 
 
-def _convert_batch(batch: Mapping[str, list[Any]], adapter: Adapter, options: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [
-        adapter.convert(dict(zip(batch, values, strict=True)), **options)
-        for values in zip(*batch.values(), strict=True)
-    ]
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+def _convert(row: Mapping[str, Any], adapter: Adapter, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [adapter.convert(row, **options)]
 
 
 def _features(kind: str) -> "Features":

@@ -12,7 +12,7 @@ from ..formatting import step_row_features
 from ..loading import split_solutions
 from ..near_duplicates import problem_keys
 from ..shards import write_table, write_text
-from ..step_rows import is_step_rows
+from ..step_rows import refuse_step_rows
 from .inspecting import Inspection
 from .progress import without_dataset_bars
 from .rewriting import REWRITE_PROMPT, Rewriter
@@ -74,8 +74,7 @@ class Recipe(NamedTuple):
         else:
             renamed = {self.problem_column: "problem", self.answer_column: "answer"}
             rows = rows.rename_columns({old: new for old, new in renamed.items() if old and old != new})
-        if is_step_rows(rows):
-            raise ValueError("These are step rows already (`prompt` and `expert_action`): use them as they are.")
+        refuse_step_rows(rows)
         return rows if self.rewriter is None else self.rewriter.rewrite(rows)
 
     def settings(self) -> dict[str, Any]:

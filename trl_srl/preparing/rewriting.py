@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..answers import boxed_or_last_number, has_answer
-from ..expansion import are_right, problem_and_steps
+from ..expansion import are_right, is_agent, problem_and_steps
 from ..near_duplicates import problem_text
 from ..prompts import THINK_CLOSE, Message
 from ..trajectories import Step, build_step, split_steps
@@ -173,7 +173,7 @@ class Rewriter:
         wanted: dict[int, tuple[str, str]] = {}
         for place, row in enumerate(rewritten):
             problem, steps = problem_and_steps(row)
-            if steps and isinstance(steps[0], Mapping) and "action" in steps[0]:
+            if is_agent(steps):
                 raise ValueError("An agent's actions are not rewritten: they are steps already. Leave rewriting out.")
             solution = "\n\n".join(build_step(step).text for step in steps or [])
             text = problem if isinstance(problem, str) else problem_text(problem or ())
