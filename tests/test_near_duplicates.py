@@ -2,8 +2,7 @@
 
 import pytest
 
-from trl_srl.near_duplicates import is_built_prompt, normalize_problem, problem_key, problem_text
-from trl_srl.prompts import build_prompt
+from trl_srl.near_duplicates import normalize_problem
 
 
 @pytest.mark.parametrize(
@@ -40,31 +39,4 @@ def test_normalize_problem(text, normal):
     ],
 )
 def test_numbers_and_operators_tell_problems_apart(one, other):
-    assert problem_key(one) != problem_key(other)
-
-
-def test_key_is_the_same_everywhere():
-    assert problem_key("What is 2 + 2?") == "ebf0495f5d0ae85b"  # printf 'what is 2 + 2' | sha256sum
-    assert problem_key("\ud83d half a pair") == problem_key("\ud83d HALF a pair")
-
-
-@pytest.mark.parametrize("previous", [[], ["Hold up 2."], ["a\n\nSolution so far:\nb"]])
-def test_problem_in_the_prompts_of_all_steps(previous):
-    prompt = build_prompt("What is 2 + 2?\n\nCount.", previous, next_title="T", omitted_steps=2)
-    assert problem_text(prompt) == "What is 2 + 2?\n\nCount."
-    assert is_built_prompt(prompt)
-
-
-def test_problem_of_chat_messages():
-    chat = [
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": "Hello."},
-        {"role": "assistant", "content": "Hello, what is it?"},
-        {"role": "user", "content": "2 + 2"},
-    ]
-    assert (
-        problem_text(chat) == problem_text(build_prompt(chat, ["Hold up 2."])) == "Hello.\nHello, what is it?\n2 + 2"
-    )
-    assert not is_built_prompt(chat)
-    assert problem_text([]) == ""
-    assert not is_built_prompt([])
+    assert normalize_problem(one) != normalize_problem(other)

@@ -14,8 +14,10 @@ from trl_srl.prompts import (
     completion_text,
     count_prompt_tokens,
     gold_completion,
+    is_built_prompt,
     is_think_prefilled,
     parse_completion,
+    problem_text,
     read_problem,
     render_prompt,
 )
@@ -318,3 +320,25 @@ def test_the_problem_is_read_back(steps):
 def test_prompts_of_others_hold_no_problem_that_could_be_read(content):
     with pytest.raises(ValueError, match="Cannot find the problem"):
         read_problem([{"role": "system", "content": "S"}, {"role": "user", "content": content}])
+
+
+@pytest.mark.parametrize("previous", [[], ["Hold up 2."], ["a\n\nSolution so far:\nb"]])
+def test_problem_in_the_prompts_of_all_steps(previous):
+    prompt = build_prompt("What is 2 + 2?\n\nCount.", previous, next_title="T", omitted_steps=2)
+    assert problem_text(prompt) == "What is 2 + 2?\n\nCount."
+    assert is_built_prompt(prompt)
+
+
+def test_problem_of_chat_messages():
+    chat = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Hello, what is it?"},
+        {"role": "user", "content": "2 + 2"},
+    ]
+    assert (
+        problem_text(chat) == problem_text(build_prompt(chat, ["Hold up 2."])) == "Hello.\nHello, what is it?\n2 + 2"
+    )
+    assert not is_built_prompt(chat)
+    assert problem_text([]) == ""
+    assert not is_built_prompt([])

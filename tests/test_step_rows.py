@@ -8,13 +8,15 @@ from datasets import Dataset, IterableDataset, IterableDatasetDict
 
 from trl_srl.agent_prompts import build_agent_prompt
 from trl_srl.formatting import format_trajectories
-from trl_srl.near_duplicates import choose_validation, problem_keys
+from trl_srl.near_duplicates import choose_validation
 from trl_srl.step_rows import (
     FormattingSummary,
     check_step_rows,
     column_names,
     digest,
     is_step_rows,
+    problem_key,
+    problem_keys,
     split_by_problem,
 )
 
@@ -283,3 +285,8 @@ def test_a_task_that_begins_like_our_prompts_is_on_one_side_of_a_stream():
 def test_a_stream_needs_a_share(size):
     with pytest.raises(ValueError, match=rf"validation_size={size} cannot split a stream"):
         split_by_problem(stream_rows(2), size)
+
+
+def test_key_is_the_same_everywhere():
+    assert problem_key("What is 2 + 2?") == "ebf0495f5d0ae85b"  # printf 'what is 2 + 2' | sha256sum
+    assert problem_key("\ud83d half a pair") == problem_key("\ud83d HALF a pair")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .actions import unknown_format
-from .prompts import THINK_CLOSE, THINK_OPEN, Message
+from .prompts import THINK_CLOSE, THINK_OPEN, Message, with_system_prompt
 
 
 AGENT_SYSTEM_PROMPT = (
@@ -77,9 +77,7 @@ def build_agent_prompt(
         raise ValueError(
             f"An agent's task must be a text, or messages of which the last is the user's, got {str(task)[:200]!r}."
         )
-    if messages[0]["role"] == "system":
-        system_prompt = f"{system_prompt}\n\n{messages.pop(0)['content']}"
-    messages.insert(0, {"role": "system", "content": system_prompt})
+    messages = with_system_prompt(messages, system_prompt)
     if omitted_actions:
         messages[-1]["content"] += f"\n\n(earlier actions left out: {omitted_actions})"
     for action, observation in history:

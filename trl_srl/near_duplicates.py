@@ -2,12 +2,10 @@
 no problem of training that only differs in case, white space or punctuation.
 """
 
-import hashlib
 import random
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 
 # An operator counts when a number follows: "2 + 2" is another problem than "2 - 2", "well-known" is "well known".
@@ -17,8 +15,6 @@ _OPERATORS = str.maketrans(
     {sign: plain for signs, plain in (("−–—", "-"), ("×·∙⋅∗", "*"), ("÷", "/")) for sign in signs}
 )
 _LONGEST_WORD = 200
-
-_BEFORE, _AFTER = "Problem:\n", "\n\nSolution so far:\n"
 
 
 def normalize_problem(text: str) -> str:
@@ -53,52 +49,13 @@ def normalize_problem(text: str) -> str:
     return " ".join(_TOKENS.findall(plain)) or text.strip()
 
 
-def problem_text(prompt: Sequence[Mapping[str, Any]]) -> str:
-    """
-    The problem in the prompt of a step row: what the chat messages say, without the system message, and without the
-    words that [`build_prompt`] puts around a problem and the steps so far.
-    """
-    contents = [str(message.get("content") or "") for message in prompt if message.get("role") != "system"]
-    if contents and contents[-1].startswith(_BEFORE):
-        contents[-1] = contents[-1].removeprefix(_BEFORE).partition(_AFTER)[0]
-    return "\n".join(contents)
-
-
-def is_built_prompt(prompt: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether [`build_prompt`] wrote a prompt, so that its problem is the same text in every step's prompt."""
-    content = str(prompt[-1].get("content") or "") if prompt else ""
-    return content.startswith(_BEFORE) and _AFTER in content  # an agent's task may begin with "Problem:", too
-
-
-def problem_key(text: str) -> str:
-    """The same 16 characters for problems that are near-duplicates, in every process and on every machine."""
-    return hashlib.sha256(normalize_problem(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """
-    Problem id → key that near-duplicates share, of step rows.
-
-    Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
-    steps. A problem without either has no key.
-    """
-    keys: dict[str, str] = {}
-    for row in rows:
-        problem, prompt = row["problem_id"], row.get("prompt")
-        if not prompt or not isinstance(prompt, list) or problem in keys:
-            continue
-        if row.get("step_index") == 0 or is_built_prompt(prompt):
-            keys[problem] = problem_key(problem_text(prompt))
-    return keys
-
-
 def choose_validation(keys: Mapping[str, str], validation_size: int | float, seed: int = 42) -> set[str]:
     """
     Ids of the problems for validation. Near-duplicates, which have the same key, count as one problem.
 
     Args:
         keys (`Mapping[str, str]`):
-            Problem id → key, as [`problem_keys`] makes it.
+            Problem id → key, as [`step_rows.problem_keys`] makes it.
         validation_size, seed (*optional*):
             As in [`split_by_problem`].
     """

@@ -25,7 +25,7 @@ SOLUTION_SYSTEM_PROMPT = (
 )
 NEXT_STEP_REQUEST = "Write the next step."
 ANSWER_REQUEST = "The solution ends here. Write its final answer inside \\boxed{} and nothing else."
-_PROBLEM, _SOLUTION = "Problem:\n", "Solution so far:\n"
+_PROBLEM, _SOLUTION = "Problem:\n", "\n\nSolution so far:\n"
 
 Message = dict[str, str]
 
@@ -84,19 +84,22 @@ def build_prompt(
     ```
     """
     messages = _as_messages(problem)
-    system = system_prompt if system_prompt is not None else SYSTEM_PROMPT
-    if messages[0].get("role") == "system":
-        system = f"{system}\n\n{messages.pop(0)['content']}"
     solution = [f"(earlier steps left out: {omitted_steps})"] if omitted_steps else []
     solution += previous_steps
     parts = [
-        _PROBLEM + messages[-1]["content"],
-        _SOLUTION + ("\n\n".join(solution) if solution else "(nothing yet)"),
+        _PROBLEM + messages[-1]["content"] + _SOLUTION + ("\n\n".join(solution) if solution else "(nothing yet)"),
         f"Title of the next step: {next_title}" if next_title else "",
         request,
     ]
-    question = {"role": "user", "content": "\n\n".join(part for part in parts if part)}
-    return [{"role": "system", "content": system}, *messages[:-1], question]
+    messages[-1]["content"] = "\n\n".join(part for part in parts if part)
+    return with_system_prompt(messages, SYSTEM_PROMPT if system_prompt is None else system_prompt)
+
+
+def with_system_prompt(messages: Sequence[Message], system_prompt: str) -> list[Message]:
+    """The messages after a system message. One of the user's own follows in it."""
+    if messages[0].get("role") == "system":
+        system_prompt, messages = f"{system_prompt}\n\n{messages[0]['content']}", messages[1:]
+    return [{"role": "system", "content": system_prompt}, *messages]
 
 
 def _as_messages(problem: str | Sequence[Message]) -> list[Message]:
@@ -130,11 +133,9 @@ def build_solution_prompt(problem: str | Sequence[Message], system_prompt: str |
     Returns:
         `list[dict[str, str]]`.
     """
-    messages = _as_messages(problem)
-    system = system_prompt if system_prompt is not None else SOLUTION_SYSTEM_PROMPT
-    if messages[0].get("role") == "system":
-        system = f"{system}\n\n{messages.pop(0)['content']}"
-    return [{"role": "system", "content": system}, *messages]
+    return with_system_prompt(
+        _as_messages(problem), SOLUTION_SYSTEM_PROMPT if system_prompt is None else system_prompt
+    )
 
 
 def read_problem(prompt: Sequence[Message]) -> tuple[str | list[Message], str]:
@@ -162,7 +163,7 @@ def read_problem(prompt: Sequence[Message]) -> tuple[str | list[Message], str]:
     ```
     """
     content = prompt[-1]["content"]
-    problem, found, _ = content.removeprefix(_PROBLEM).partition(f"\n\n{_SOLUTION}")
+    problem, found, _ = content.removeprefix(_PROBLEM).partition(_SOLUTION)
     if not found or not content.startswith(_PROBLEM) or prompt[0]["role"] != "system":
         raise ValueError(
             f"Cannot find the problem in the prompt {content[:200]!r}: trl_srl.build_prompt did not make it. Give "
@@ -170,6 +171,23 @@ def read_problem(prompt: Sequence[Message]) -> tuple[str | list[Message], str]:
         )
     earlier = [dict(message) for message in prompt[1:-1]]
     return ([*earlier, {"role": "user", "content": problem}] if earlier else problem), prompt[0]["content"]
+
+
+def problem_text(prompt: Sequence[Mapping[str, Any]]) -> str:
+    """
+    The problem in the prompt of a step row: what the chat messages say, without the system message, and without the
+    words that [`build_prompt`] puts around a problem and the steps so far.
+    """
+    contents = [str(message.get("content") or "") for message in prompt if message.get("role") != "system"]
+    if contents and contents[-1].startswith(_PROBLEM):
+        contents[-1] = contents[-1].removeprefix(_PROBLEM).partition(_SOLUTION)[0]
+    return "\n".join(contents)
+
+
+def is_built_prompt(prompt: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether [`build_prompt`] wrote a prompt, so that its problem is the same text in every step's prompt."""
+    content = str(prompt[-1].get("content") or "") if prompt else ""
+    return content.startswith(_PROBLEM) and _SOLUTION in content  # an agent's task may begin with "Problem:", too
 
 
 def parse_completion(text: str, think_prefilled: bool = False) -> Completion | None:

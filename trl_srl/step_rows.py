@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .actions import read_action
-from .near_duplicates import choose_validation, is_built_prompt, problem_key, problem_keys, problem_text
-from .prompts import Message, gold_completion, parse_completion
+from .near_duplicates import choose_validation, normalize_problem
+from .prompts import Message, gold_completion, is_built_prompt, parse_completion, problem_text
 
 
 if TYPE_CHECKING:
@@ -285,6 +285,28 @@ def split_by_problem(step_rows: "Dataset | IterableDataset", validation_size: in
         train=step_rows.select([i for i, problem in enumerate(ids) if problem not in validation]),
         validation=step_rows.select([i for i, problem in enumerate(ids) if problem in validation]),
     )
+
+
+def problem_key(text: str) -> str:
+    """The same 16 characters for problems that are near-duplicates, in every process and on every machine."""
+    return digest(normalize_problem(text))
+
+
+def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """
+    Problem id → key that near-duplicates share, of step rows.
+
+    Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
+    steps. A problem without either has no key.
+    """
+    keys: dict[str, str] = {}
+    for row in rows:
+        problem, prompt = row["problem_id"], row.get("prompt")
+        if not prompt or not isinstance(prompt, list) or problem in keys:
+            continue
+        if row.get("step_index") == 0 or is_built_prompt(prompt):
+            keys[problem] = problem_key(problem_text(prompt))
+    return keys
 
 
 def _is_in_validation(row: Mapping[str, Any], share: float, seed: int) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..formatting import COUNTED, INTERNAL, kept_places, step_row_features
-from ..near_duplicates import problem_text
+from ..prompts import problem_text
 from ..shards import ShardWriter
 from ..step_rows import FormattingSummary
 from .inspecting import EXAMPLES, TOKENIZED_ROWS, Inspection, make_example, sample_places

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..answers import has_answer
 from ..expansion import problem_and_steps
-from ..near_duplicates import problem_text
-from ..prompts import count_prompt_tokens
+from ..prompts import count_prompt_tokens, problem_text
 from .counting import Lengths, Repeats
 
 

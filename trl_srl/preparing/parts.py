@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..expansion import Options, expand_trajectory
 from ..formatting import step_row_features
 from ..loading import split_solutions
-from ..near_duplicates import problem_keys
 from ..shards import write_table, write_text
-from ..step_rows import refuse_step_rows
+from ..step_rows import problem_keys, refuse_step_rows
 from .inspecting import Inspection
 from .progress import without_dataset_bars
 from .rewriting import REWRITE_PROMPT, Rewriter

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..answers import boxed_or_last_number, has_answer
 from ..expansion import are_right, is_agent, problem_and_steps
-from ..near_duplicates import problem_text
-from ..prompts import THINK_CLOSE, Message
+from ..prompts import THINK_CLOSE, Message, problem_text
 from ..trajectories import Step, build_step, split_steps
 
 
