@@ -150,6 +150,11 @@ def load_json(text: str, start: int | None = None) -> Any:
         return None
 
 
+def encodable(text: str) -> str:
+    """A text that a file can hold: U+FFFD for half a surrogate pair, which JSON may write as \\ud83d."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
@@ -174,22 +179,24 @@ def _read_tool_calls(text: str) -> list[Call] | None:
     calls: list[Call] = []
     start = text.find(_CALL_OPEN)
     while start >= 0:
-        start += len(_CALL_OPEN)
-        while start < len(text) and text[start].isspace():
-            start += 1
+        start = _skip_space(text, start + len(_CALL_OPEN))
         if text.startswith("{", start):  # else the tag is only mentioned
             read = load_json(text, start)
             call = as_call(read[0]) if read else None
             if read is None or call is None:
                 return None
-            start = read[1]
-            while start < len(text) and text[start].isspace():
-                start += 1
+            start = _skip_space(text, read[1])
             if not text.startswith(_CALL_CLOSE, start):
                 return None
             calls.append(call)
         start = text.find(_CALL_OPEN, start)
     return calls
+
+
+def _skip_space(text: str, start: int) -> int:
+    while text[start : start + 1].isspace():
+        start += 1
+    return start
 
 
 def _write_function(call: Call) -> str:

@@ -18,6 +18,7 @@ from .actions import (
     ACTION_FORMATS,
     Call,
     as_call,
+    encodable,
     find_action_format,
     load_json,
     read_action,
@@ -144,7 +145,7 @@ def read_messages(
         if turn.role != "assistant":
             (observations[-1] if observations else task).append(turn.content.removeprefix(_LABEL))
         elif action := _read_turn_action(turn, action_format):
-            actions.append(_encodable(action))
+            actions.append(encodable(action))
             observations.append([])
     shown = [_cut_middle(_join(observation), max_observation_length) for observation in observations]
     system = _join([turn.content for turn in turns[:first] if turn.role == "system"] + _describe_tools(tools))
@@ -221,16 +222,7 @@ def _read_turn_action(turn: _Turn, action_format: str | None) -> str | None:
 
 
 def _join(parts: Sequence[str]) -> str:
-    return _encodable("\n\n".join(part.strip() for part in parts if part.strip()))
-
-
-def _encodable(text: str) -> str:
-    """A text that a file can hold: JSON may hold half a surrogate pair, written as \\ud83d."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return encodable("\n\n".join(part.strip() for part in parts if part.strip()))
 
 
 def _cut_middle(text: str, limit: int) -> tuple[str, bool]:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .actions import comparable
+from .actions import comparable, encodable
 from .prompts import Completion, parse_completion
 
 
@@ -111,14 +111,14 @@ def rollout_row(
         "split": split,
         "group": group,
         "refill_round": refill_round,
-        "problem_id": None if row.get("problem_id") is None else _utf8(str(row["problem_id"])),
+        "problem_id": None if row.get("problem_id") is None else encodable(str(row["problem_id"])),
         "step_index": row.get("step_index"),
         "num_steps": row.get("num_steps"),
         "prompt": _messages(row["prompt"]),
-        "completion": _utf8(text),
-        "monologue": None if parsed is None else _utf8(parsed.monologue),
-        "action": None if parsed is None else _utf8(parsed.action),
-        "expert_action": None if expert_action is None else _utf8(expert_action),
+        "completion": encodable(text),
+        "monologue": None if parsed is None else encodable(parsed.monologue),
+        "action": None if parsed is None else encodable(parsed.action),
+        "expert_action": None if expert_action is None else encodable(expert_action),
         "similarity": _number(similarity),
         "verdict": verdict,
         "reward": _number(reward),
@@ -134,17 +134,15 @@ def _number(value: float | None) -> float | None:
 def _messages(prompt: str | Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """A prompt as chat messages of texts; what is no text (images, tool calls) is written as JSON."""
     if isinstance(prompt, str):
-        return [{"role": "user", "content": _utf8(prompt)}]
+        return [{"role": "user", "content": encodable(prompt)}]
     contents = [(message["role"], message.get("content") or "") for message in prompt]
     return [
-        {"role": _utf8(role), "content": _utf8(text if isinstance(text, str) else json.dumps(text, default=str))}
+        {
+            "role": encodable(role),
+            "content": encodable(text if isinstance(text, str) else json.dumps(text, default=str)),
+        }
         for role, text in contents
     ]
-
-
-def _utf8(text: str) -> str:
-    """The text, with U+FFFD for a lone surrogate, which no Parquet file can hold."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class RolloutLog:

@@ -22,6 +22,7 @@ def _count_or_share(text: str) -> int | float:
 
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     from ..adapters import ADAPTERS
+    from ..shards import FORMATS
 
     parser = subparsers.add_parser(
         name,
@@ -80,9 +81,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     )
     parser.add_argument("--seed", type=int, default=42, help="seed of the validation split (default: 42)")
     parser.add_argument("--num_proc", type=int, help="processes to use")
-    parser.add_argument(
-        "--format", default="parquet", choices=["parquet", "jsonl"], help="of the files (default: parquet)"
-    )
+    parser.add_argument("--format", default="parquet", choices=FORMATS, help="of the files (default: parquet)")
     parser.add_argument("--push_to_hub", metavar="ID", help="data set on the Hub to push the folder to as well")
     parser.add_argument("--private", action="store_true", help="make that data set private if it is new")
     parser.add_argument(

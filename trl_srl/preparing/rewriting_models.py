@@ -18,6 +18,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..actions import encodable
 from ..prompts import Message
 from .rewriting import ReplyFailure
 
@@ -154,7 +155,7 @@ class ServerModel:
         content = choice["message"]["content"]
         if not isinstance(content, str):
             return ReplyFailure("The reply has no text.", lasting=True)
-        return content.encode("utf-8", "replace").decode()  # half a surrogate pair could be written nowhere
+        return encodable(content)
 
 
 class LocalModel:
