@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 
 INTERNAL = ("trajectory_id", "omitted_steps", "drop_reason", "skipped_turns", "cut_observations")
-COUNTED = ("drop_reason", "problem_id", "trajectory_id", "step_index", "omitted_steps")
+COUNTED = (
+    "drop_reason",
+    "problem_id",
+    "trajectory_id",
+    "step_index",
+    "omitted_steps",
+    "skipped_turns",
+    "cut_observations",
+)
 
 
 def _has_actions(stream: "IterableDataset") -> bool:
@@ -130,8 +138,6 @@ def format_trajectories(
     summary = FormattingSummary()
     # Counted in this process, after the map: counts made inside it would be lost with `num_proc` and with the cache.
     if isinstance(rows, Dataset):
-        summary.skipped_turns += sum(rows["skipped_turns"][:])
-        summary.cut_observations += sum(rows["cut_observations"][:])
         counted = (rows[name][:] for name in COUNTED)
         rows = rows.select(kept_places(zip(*counted, strict=True), summary, set()))
         require_rows(rows, dataset, summary)
@@ -157,12 +163,12 @@ def kept_places(rows: Iterable[tuple], summary: FormattingSummary, seen: set[int
             Digests of the trajectories before these rows. It grows: about 100 bytes for each trajectory.
     """
     kept, last, is_duplicate = [], ("", 0), False
-    for place, (reason, problem, trajectory, step, omitted) in enumerate(rows):
+    for place, (reason, problem, trajectory, step, omitted, skipped, cut) in enumerate(rows):
         if trajectory and (trajectory != last[0] or step <= last[1]):  # the first row of a trajectory
             number = int(trajectory, 16)
             is_duplicate = number in seen
             seen.add(number)
         last = (trajectory, step)
-        if summary.count(reason or ("duplicate" if is_duplicate else ""), problem, omitted > 0):
+        if summary.count(reason or ("duplicate" if is_duplicate else ""), problem, omitted > 0, skipped, cut):
             kept.append(place)
     return kept

@@ -86,8 +86,17 @@ class FormattingSummary:
         ]
         return "\n".join(lines)
 
-    def count(self, drop_reason: str, problem_id: str, trimmed: bool = False) -> bool:
+    def count(
+        self,
+        drop_reason: str,
+        problem_id: str,
+        trimmed: bool = False,
+        skipped_turns: int = 0,
+        cut_observations: int = 0,
+    ) -> bool:
         """Count one row and say whether it is kept."""
+        self.skipped_turns += skipped_turns
+        self.cut_observations += cut_observations
         if drop_reason:
             self.dropped[drop_reason] += 1
             return False
@@ -97,9 +106,8 @@ class FormattingSummary:
         return True
 
     def count_formatted(self, row: Mapping[str, Any]) -> bool:
-        self.skipped_turns += row["skipped_turns"]
-        self.cut_observations += row["cut_observations"]
-        return self.count(row["drop_reason"], row["problem_id"], row["omitted_steps"] > 0)
+        of_agents = row["skipped_turns"], row["cut_observations"]
+        return self.count(row["drop_reason"], row["problem_id"], row["omitted_steps"] > 0, *of_agents)
 
 
 def digest(value: Any) -> str:

@@ -53,12 +53,10 @@ class Parts:
 
         seen: set[int] = set()
         for file in self._files:
-            table = pq.read_table(file, columns=[*COUNTED, "skipped_turns", "cut_observations", "action_format"])
+            table = pq.read_table(file, columns=[*COUNTED, "action_format"])
             columns = (table[name].to_pylist() for name in COUNTED)
             kept = np.zeros(len(table), bool)
             kept[kept_places(zip(*columns, strict=True), self.summary, seen)] = True
-            self.summary.skipped_turns += sum(table["skipped_turns"].to_pylist())
-            self.summary.cut_observations += sum(table["cut_observations"].to_pylist())
             self._has_formats |= table["action_format"].null_count < len(table)
             yield kept
 
