@@ -1,4 +1,4 @@
-"""Counting in bounded memory: a histogram of lengths, and how many texts occur more than once."""
+"""Counting in little memory: a histogram of lengths, and how many texts occur more than once."""
 
 import hashlib
 import math
@@ -11,41 +11,44 @@ MAX_DIFFERENT_TEXTS = 200_000
 
 class Lengths:
     """
-    A histogram that needs no bins beforehand: values to two significant digits (at most 5 % off above 100), with the
-    exact smallest, largest and mean one.
+    Lengths, how often there is each: exact, in the memory of the different ones.
 
     ```python
     >>> from trl_srl.preparing.counting import Lengths
     >>> lengths = Lengths([3, 5, 1234])
-    >>> lengths.quantile(0.5), lengths.quantile(1.0), lengths.maximum, lengths.mean
-    (5, 1200, 1234, 414.0)
+    >>> lengths.quantile(0.5), lengths.maximum, lengths.mean
+    (5, 1234, 414.0)
 
     ```
     """
 
     def __init__(self, values: Iterable[int] = ()):
-        self.counts: Counter[int] = Counter()
-        self.minimum, self.maximum, self.total, self.count = 0, 0, 0, 0
-        self.add(values)
+        self.counts = Counter(values)
 
     def add(self, values: Iterable[int]) -> None:
-        for value, times in Counter(values).items():
-            self.minimum = min(self.minimum, value) if self.count else value
-            self.maximum = max(self.maximum, value)
-            self.total += value * times
-            self.count += times
-            scale = 10 ** max(0, len(str(value)) - 2)
-            self.counts[value // scale * scale] += times
+        self.counts.update(values)
+
+    @property
+    def count(self) -> int:
+        return self.counts.total()
+
+    @property
+    def minimum(self) -> int:
+        return min(self.counts, default=0)
+
+    @property
+    def maximum(self) -> int:
+        return max(self.counts, default=0)
 
     @property
     def mean(self) -> float:
-        return self.total / self.count if self.count else math.nan
+        return sum(value * times for value, times in self.counts.items()) / self.count if self.counts else math.nan
 
     def quantile(self, share: float) -> int:
-        """The value that this share of all values does not exceed, to two significant digits."""
+        """The value that this share of all values does not exceed."""
         left = share * self.count
-        for value in sorted(self.counts):
-            left -= self.counts[value]
+        for value, times in sorted(self.counts.items()):
+            left -= times
             if left <= 0:
                 return value
         return 0
@@ -55,7 +58,7 @@ class Lengths:
         (from, up to but not including, how many) of at most about `count` equally wide bins; the last one has no end
         (`None`) if the longest percent lies far above the rest.
         """
-        start, end = self.minimum, max(self.quantile(0.99), self.minimum)
+        start, end = self.minimum, self.quantile(0.99)
         raw = max(1.0, (end - start + 1) / count)
         power = 10 ** math.floor(math.log10(raw))
         width = next(math.ceil(nice * power) for nice in (1, 2, 2.5, 5, 10) if nice * power >= raw)

@@ -1,7 +1,7 @@
 """What is in the data, before anything is trained on it: lengths, repetitions, answers, examples of what was dropped.
 
-Collected in one pass, in bounded memory: lengths are counted to two significant digits, repetitions on a sample of the
-different steps once there are too many of them, examples are a few. inspection_report.py prints it.
+Collected in one pass, in little memory: how often there is each length, repetitions on a sample of the different steps
+once there are too many of them, a few examples. inspection_report.py prints it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
