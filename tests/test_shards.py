@@ -1,13 +1,14 @@
 """Files in one piece, and names that `datasets` reads as splits."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from trl_srl.shards import ShardWriter, publish, remove_shards, write_table, write_text
+from trl_srl.shards import ShardWriter, publish, remove_shards, write_json, write_table
 
 
 SCHEMA = pa.schema([("text", pa.string()), ("prompt", pa.list_(pa.struct([("role", pa.string())])))])
@@ -60,8 +61,10 @@ def test_only_splits_of_earlier_runs_are_removed(tmp_path):
 
 
 def test_files_are_written_under_another_name_first(tmp_path):
-    write_text(tmp_path / "a.json", "é")
+    write_json(tmp_path / "a.json", {"é": "\ud83d", "path": Path("b")}, default=str)
     write_table(tmp_path / "b.parquet", table("a"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.parquet"]
-    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "é"
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text == '{\n  "é": "\\ud83d",\n  "path": "b"\n}\n'
+    assert json.loads(text) == {"é": "\ud83d", "path": "b"}
     assert pq.read_table(tmp_path / "b.parquet").equals(table("a"))

@@ -5,7 +5,6 @@ names every file that was there: a folder without it, or that has lost one of th
 """
 
 import json
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from accelerate import Accelerator
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .shards import write_json
+
 
 MARKER = "dynamic_sampling.json"
 
@@ -25,9 +26,7 @@ MARKER = "dynamic_sampling.json"
 def mark_complete(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` and the names of all files into the marker, which appears as a whole or not at all."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    unfinished = folder / f"{MARKER}.tmp"
-    unfinished.write_text(json.dumps(state | {"files": [name for name in files if not name.startswith(MARKER)]}))
-    os.replace(unfinished, folder / MARKER)
+    write_json(folder / MARKER, state | {"files": [name for name in files if not name.startswith(MARKER)]})
 
 
 def mark_incomplete(folder: Path) -> None:
@@ -37,7 +36,7 @@ def mark_incomplete(folder: Path) -> None:
 
 def read_marker(folder: Path) -> dict[str, Any]:
     """The state that [`mark_complete`] wrote."""
-    return json.loads((folder / MARKER).read_text())
+    return json.loads((folder / MARKER).read_text(encoding="utf-8"))
 
 
 def why_incomplete(folder: Path) -> str | None:

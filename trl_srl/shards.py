@@ -7,7 +7,7 @@ A split is one file, `train.parquet`, or numbered shards, `train-00000-of-00003.
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ MAX_SHARD_BYTES = 500 * 2**20  # in memory, as `Dataset.push_to_hub` counts; on 
 _SHARD = re.compile(r"(?:train|validation)(?:-[0-9]{5}-of-[0-9]{5})?\.(?:parquet|jsonl)")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one piece."""
+def write_json(path: Path, content: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> None:
+    """Write a JSON file in one piece. `default` is that of `json.dumps`."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=default) + "\n"
+    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON's escape for half a surrogate pair
     os.replace(unfinished, path)
 
 

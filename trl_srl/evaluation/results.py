@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..shards import write_text
 from ..step_rows import digest
 from .statistics import Interval
 
@@ -130,11 +129,6 @@ def finished_results(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any
 def as_metric(value: Interval | float) -> dict[str, float]:
     """A metric as it stands in `results.json`."""
     return dict(value._asdict()) if isinstance(value, Interval) else {"value": value}
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

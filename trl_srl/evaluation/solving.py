@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..shards import write_json
 from ..step_rows import digest
 from .answers import AnswerChecker
 from .journal import Journal
@@ -22,7 +23,6 @@ from .results import (
     as_metric,
     describe_evaluation,
     finished_results,
-    write_json,
     write_parquet,
 )
 from .solutions import Solution, solve_in_one_go, solve_step_by_step

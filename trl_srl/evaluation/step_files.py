@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..shards import write_json
 from ..step_rows import digest
 from .results import (
     PROBLEMS_FILE,
@@ -11,7 +12,6 @@ from .results import (
     as_metric,
     describe_evaluation,
     finished_results,
-    write_json,
     write_parquet,
 )
 from .statistics import mean_interval

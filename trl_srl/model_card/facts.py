@@ -16,7 +16,7 @@ from datasets import Dataset
 from huggingface_hub import ModelCard
 from trl.trainer.utils import get_config_model_id
 
-from ..shards import write_text
+from ..shards import write_json
 from ..weights.quantization import describe_quantization
 
 
@@ -84,7 +84,7 @@ def read_facts(run_dir: str | Path) -> dict[str, Any]:
 
 def write_facts(facts: dict[str, Any], run_dir: str | Path) -> None:
     """Write the facts, in one piece: a run may be killed at any moment."""
-    write_text(Path(run_dir, FACTS), json.dumps(facts, indent=2, default=str) + "\n")
+    write_json(Path(run_dir, FACTS), facts, default=str)
 
 
 def started_from(model: str | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..expansion import Options, expand_trajectory
 from ..formatting import step_row_features
 from ..loading import split_solutions
-from ..shards import write_table, write_text
+from ..shards import write_json, write_table
 from ..step_rows import problem_keys, refuse_step_rows
 from .inspecting import Inspection
 from .progress import without_dataset_bars
@@ -140,7 +140,7 @@ def make_part(source: "pa.Table | pa.Buffer", number: int, folder: Path, recipe:
         "collected": inspection.collected(),
     }
     write_table(folder / f"{number:06}.parquet", table)
-    write_text(folder / f"{number:06}.json", json.dumps(counts))  # last: where it is, the part is whole
+    write_json(folder / f"{number:06}.json", counts)  # last: where it is, the part is whole
     return len(source)
 
 

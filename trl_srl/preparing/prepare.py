@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..near_duplicates import choose_validation
-from ..shards import UNFINISHED, ShardWriter, publish, write_text
+from ..shards import UNFINISHED, ShardWriter, publish, write_json
 from ..step_rows import FormattingSummary, column_names, explain_no_rows
 from .assembling import Parts, start_inspection, write_splits
 from .inspecting import Inspection, shorten
@@ -139,8 +139,7 @@ def prepare_step_rows(
     if write:
         (output / "summary.json").unlink(missing_ok=True)  # it comes last: where it is, all is there
         files = publish(list(writers.values()), output)
-        report = _report(source, parts, rows)
-        write_text(output / "summary.json", json.dumps(report, indent=2, ensure_ascii=False))
+        write_json(output / "summary.json", _report(source, parts, rows))
     shutil.rmtree(folder)
     return Prepared(parts.source_rows, parts.summary, rows, files, inspection)
 
@@ -178,7 +177,7 @@ def _open_unfinished(folder: Path, settings: Mapping[str, Any], tell: Callable[[
     if found != settings:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_text(file, json.dumps(settings))
+        write_json(file, settings)
 
 
 def _make_parts(dataset: "Dataset | IterableDataset", folder: Path, recipe: Recipe, num_proc: int | None) -> int:
