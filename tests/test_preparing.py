@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset, IterableDataset, load_dataset
 
@@ -283,6 +284,7 @@ def test_digest_of_source_rows():
     for same in (dataset, *streams):
         batch = next(iter(same.with_format("arrow").iter(batch_size=20)))
         assert source_digest(batch) == source_digest(batch.replace_schema_metadata({"a": "b"})) == expected
+    assert source_digest(pa.ipc.open_stream(as_bytes(after_another)).read_all()) == expected  # in another process
     assert source_digest(dataset.with_format("arrow")[1:21]) != expected
 
 

@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
 
 INTERNAL = ("trajectory_id", "omitted_steps", "drop_reason", "skipped_turns", "cut_observations")
-COUNTED = (
-    "drop_reason",
-    "problem_id",
-    "trajectory_id",
-    "step_index",
-    "omitted_steps",
-    "skipped_turns",
-    "cut_observations",
-)
+COUNTED = ("problem_id", "step_index", *INTERNAL)
 
 
 def _has_actions(stream: "IterableDataset") -> bool:
@@ -163,7 +155,7 @@ def kept_places(rows: Iterable[tuple], summary: FormattingSummary, seen: set[int
             Digests of the trajectories before these rows. It grows: about 100 bytes for each trajectory.
     """
     kept, last, is_duplicate = [], ("", 0), False
-    for place, (reason, problem, trajectory, step, omitted, skipped, cut) in enumerate(rows):
+    for place, (problem, step, trajectory, omitted, reason, skipped, cut) in enumerate(rows):
         if trajectory and (trajectory != last[0] or step <= last[1]):  # the first row of a trajectory
             number = int(trajectory, 16)
             is_duplicate = number in seen
