@@ -10,11 +10,11 @@ import pytest
 
 from trl_srl.answers import boxed_or_last_number, find_final_answer, has_answer
 from trl_srl.expansion import Options, expand_trajectory
-from trl_srl.near_duplicates import normalize_problem
 from trl_srl.preparing.inspecting import Inspection
 from trl_srl.preparing.inspection_report import printable
 from trl_srl.preparing.rewriting import check_rewritten
 from trl_srl.prompts import gold_completion, parse_completion
+from trl_srl.splitting import normalize_problem
 
 
 MEGABYTE = 10**6

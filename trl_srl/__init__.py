@@ -16,7 +16,8 @@ from .problem_rows import ProblemSummary, make_problem_rows
 from .prompts import Completion, build_prompt, gold_completion, parse_completion
 from .rewards import step_similarity_reward
 from .similarity import step_similarity
-from .step_rows import FormattingSummary, split_by_problem
+from .splitting import split_by_problem
+from .step_rows import FormattingSummary
 from .trajectories import Step, join_steps, split_steps
 
 

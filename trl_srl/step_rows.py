@@ -1,4 +1,4 @@
-"""Step rows: what a row must be, what is counted of the rows that are not, and how rows are split.
+"""Step rows: what a row must be, and what is counted of the rows that are not.
 
 A *step row* is one training instance:
 
@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .actions import read_action
-from .near_duplicates import choose_validation, normalize_problem
-from .prompts import Message, gold_completion, is_built_prompt, parse_completion, problem_text
+from .prompts import Message, gold_completion, parse_completion
 
 
 if TYPE_CHECKING:
@@ -242,84 +241,3 @@ def check_step_rows(
     rows = dataset.select([place for place, row in enumerate(dataset) if keep(row)])
     require_rows(rows, dataset, summary)
     return rows, summary
-
-
-def split_by_problem(step_rows: "Dataset | IterableDataset", validation_size: int | float, seed: int = 42) -> Any:
-    """
-    Split step rows so that no problem is on both sides. Problems whose text differs only in case, white space or
-    punctuation are one problem (see `normalize_problem`).
-
-    Args:
-        step_rows ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
-            Rows with a `problem_id`.
-        validation_size (`int` or `float`):
-            Number of validation problems, or their share in (0, 1). In a stream only a share is possible, and it is
-            met on average: a hash of each problem decides, whatever comes before or after it.
-        seed (`int`, *optional*, defaults to `42`):
-            Another seed gives another split. The order of the rows does not matter.
-
-    Returns:
-        [`~datasets.DatasetDict`] or [`~datasets.IterableDatasetDict`]: `train` and `validation`.
-    """
-    from datasets import Dataset, DatasetDict, IterableDatasetDict
-
-    names = column_names(step_rows) if step_rows.column_names is None else step_rows.column_names
-    if "problem_id" not in names:
-        raise ValueError(
-            f"Splitting by problem needs a column `problem_id`, found {sorted(names)}. "
-            "format_trajectories makes it; for rows of your own, add one value for each problem."
-        )
-    if not isinstance(step_rows, Dataset):
-        if not (isinstance(validation_size, float) and 0 < validation_size < 1):
-            raise ValueError(
-                f"validation_size={validation_size} cannot split a stream, whose number of problems is not known. "
-                "Write a share in (0, 1), such as 0.01."
-            )
-        in_validation = partial(_is_in_validation, share=validation_size, seed=seed)
-        return IterableDatasetDict(
-            train=step_rows.filter(lambda row: not in_validation(row)), validation=step_rows.filter(in_validation)
-        )
-    ids = step_rows["problem_id"][:]
-    # Decoding every prompt would be slow: only those of first steps are looked at, or where there is none, of any.
-    columns = [name for name in ("problem_id", "prompt", "step_index") if name in names]
-    places = {problem: place for place, problem in reversed(list(enumerate(ids)))}
-    if "step_index" in names:
-        steps = zip(range(len(ids)), ids, step_rows["step_index"][:], strict=True)
-        places |= {problem: place for place, problem, step in steps if step == 0}
-    keys = {problem: problem for problem in places}
-    keys |= problem_keys(step_rows.select_columns(columns).select(sorted(places.values())))
-    validation = choose_validation(keys, validation_size, seed)
-    return DatasetDict(
-        train=step_rows.select([i for i, problem in enumerate(ids) if problem not in validation]),
-        validation=step_rows.select([i for i, problem in enumerate(ids) if problem in validation]),
-    )
-
-
-def problem_key(text: str) -> str:
-    """The same 16 characters for problems that are near-duplicates, in every process and on every machine."""
-    return digest(normalize_problem(text))
-
-
-def problem_keys(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """
-    Problem id → key that near-duplicates share, of step rows.
-
-    Read from the prompt that [`build_prompt`] wrote, else from that of a problem's first step, which holds no other
-    steps. A problem without either has no key.
-    """
-    keys: dict[str, str] = {}
-    for row in rows:
-        problem, prompt = row["problem_id"], row.get("prompt")
-        if not prompt or not isinstance(prompt, list) or problem in keys:
-            continue
-        if row.get("step_index") == 0 or is_built_prompt(prompt):
-            keys[problem] = problem_key(problem_text(prompt))
-    return keys
-
-
-def _is_in_validation(row: Mapping[str, Any], share: float, seed: int) -> bool:
-    """Whether a hash puts a row's problem on the validation side."""
-    prompt = row.get("prompt")
-    is_known = isinstance(prompt, list) and is_built_prompt(prompt)
-    key = problem_key(problem_text(prompt or [])) if is_known else row["problem_id"]
-    return int(digest(f"{seed} {key}"), 16) < share * 16**16

@@ -29,7 +29,7 @@ from ..formatting import format_trajectories
 from ..plots import plot_runs
 from ..preparing.progress import without_dataset_bars
 from ..prompts import count_prompt_tokens
-from ..step_rows import split_by_problem
+from ..splitting import split_by_problem
 from ..trainer import SRLTrainer
 from .problems import champ_trajectories, gsm_symbolic_trajectories
 from .results import DECODING, results_table

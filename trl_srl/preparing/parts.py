@@ -11,7 +11,8 @@ from ..expansion import Options, expand_trajectory
 from ..formatting import step_row_features
 from ..loading import split_solutions
 from ..shards import write_json, write_table
-from ..step_rows import problem_keys, refuse_step_rows
+from ..splitting import problem_keys
+from ..step_rows import refuse_step_rows
 from .inspecting import Inspection
 from .progress import without_dataset_bars
 from .rewriting import REWRITE_PROMPT, Rewriter

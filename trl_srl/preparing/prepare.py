@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..near_duplicates import choose_validation
 from ..shards import UNFINISHED, ShardWriter, publish, write_json
+from ..splitting import choose_validation
 from ..step_rows import FormattingSummary, column_names, explain_no_rows
 from .assembling import Parts, start_inspection, write_splits
 from .inspecting import Inspection, shorten
