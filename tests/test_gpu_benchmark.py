@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from benchmarks.decoding_operations import count_operations
 from benchmarks.gpu import PLAN, Configuration, measure, run
 from benchmarks.gpu_tables import tables
 from benchmarks.graphed_decoding import graphed_decoding, record_cuda_graph
@@ -104,6 +105,17 @@ def test_prompts_of_graphed_decoding_are_read_as_ever(tmp_path):
     with graphed_decoding(model, lambda call: call):
         model.generate(torch.arange(20)[None], do_sample=False, max_new_tokens=3, cache_implementation="static")
     assert seen == [((1, 20), 1), ((1, 1), 1), ((1, 1), 1)]
+
+
+@pytest.mark.parametrize(("quantised", "of_an_adapter"), [(False, 4), (True, 5)])
+def test_operations_of_a_layer_by_hand(quantised, of_an_adapter):
+    """LoRA on 7 linear layers: two products, a scaling, a sum; in 4 bit a copy; in float32 two casts."""
+    without, with_adapters, in_float32 = (
+        count_operations(quantised, dtype, layers=3) - count_operations(quantised, dtype, layers=2)
+        for dtype in (None, torch.bfloat16, torch.float32)
+    )
+    assert with_adapters - without == 7 * of_an_adapter
+    assert in_float32 - with_adapters == 7 * 2
 
 
 def test_the_gap_tells_wrong_generation_from_right(tmp_path, monkeypatch):
