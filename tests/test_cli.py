@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
-import threading
+import subprocess
+import sys
 import warnings
+from contextlib import suppress
 
 import pytest
 
@@ -26,28 +28,19 @@ def test_only_what_is_beside_the_point_is_left_out():
     assert logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.WARNING)
 
 
-def test_ctrl_c_ends_in_one_line(tmp_path, capsys):
+def test_ctrl_c_ends_in_one_line(tmp_path):
     """The signal comes while the command waits for its configuration, which stands in a pipe."""
     pipe = tmp_path / "x.yaml"
     os.mkfifo(pipe)
-
-    def press_ctrl_c():
-        with pipe.open("w"):  # once the command reads
-            while not pressed.is_set():
-                os.kill(os.getpid(), signal.SIGINT)
-                pressed.wait(10)  # a signal between opening and reading is seen only when the next one comes
-
-    pressed, thread = threading.Event(), threading.Thread(target=press_ctrl_c)
-    thread.start()
-    try:
-        with pytest.raises(SystemExit) as exit_info:
-            main(["train", "--config", str(pipe)])
-    finally:
-        pressed.set()
-        thread.join()
-    assert exit_info.value.code == 130
+    command = [sys.executable, "-c", "from trl_srl.cli import main; main()", "train", "--config", str(pipe)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with pipe.open("w"):  # once the command reads
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):  # a signal between opening and reading is seen with the next
+                process.wait(5)
     line = "trl-srl train: interrupted. If there is a checkpoint, --resume_from_checkpoint true goes on from it."
-    assert capsys.readouterr().err.strip() == line
+    assert (process.returncode, process.stderr.read().strip()) == (130, line)
 
 
 def test_a_command_is_needed(capsys):
