@@ -173,6 +173,13 @@ def test_parts_are_bounded_and_always_the_same(monkeypatch):
     assert as_bytes(table.slice(0, 2)).size < 2000  # not the whole table
 
 
+def test_a_stream_may_show_its_types_late(tmp_path):
+    rows = [{"problem": f"P {i}", "steps": ["a", "b"], "answer": None if i < 40 else "1"} for i in range(80)]
+    prepared = prepare_step_rows(IterableDataset.from_generator(lambda: iter(rows)), tmp_path / "rows")
+    assert prepared.rows == {"train": 80}
+    assert Dataset.from_parquet(str(tmp_path / "rows" / "train.parquet"))["answer"][:] == [None] * 40 + ["1"] * 40
+
+
 def test_no_usable_row_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match=r"No usable step row in 2 rows(?s:.*)too_few_steps"):
         prepare_step_rows(Dataset.from_list([{"problem": "P", "steps": ["a"]}] * 2), tmp_path / "out")

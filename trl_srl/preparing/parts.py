@@ -102,8 +102,10 @@ def cut_into_parts(dataset: "Dataset | IterableDataset", max_rows: int | None = 
     import pyarrow as pa
 
     tables: list[pa.Table] = []
-    for table in dataset.with_format("arrow").iter(batch_size=16):
-        tables.append(table)
+    # A stream of unknown types would become a table for each row, whose types differ where a value is None.
+    known = dataset.features is not None
+    for batch in dataset.with_format("arrow" if known else None).iter(batch_size=16):
+        tables.append(batch if known else pa.Table.from_pydict(batch))
         if (
             sum(map(len, tables)) >= (max_rows or MAX_PART_ROWS)
             or sum(table.nbytes for table in tables) >= MAX_PART_BYTES
