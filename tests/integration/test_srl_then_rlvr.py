@@ -133,8 +133,9 @@ def test_whole_models(tmp_path, run, capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(260)
-def test_two_processes_begin_the_second_stage_together(run):
-    out = run(learning_rate=1e-3, rlvr={"learning_rate": 1e-3}, processes=2)
+@pytest.mark.parametrize("adapter", [{}, QLORA], ids=["whole", "QLoRA"])
+def test_two_processes_begin_the_second_stage_together(run, adapter):
+    out = run(learning_rate=1e-3, rlvr={"learning_rate": 1e-3}, processes=2, **adapter)
     assert "The second stage starts 0.0e+00 from where the first ended" in out
     assert out.splitlines()[-1] == "Model saved to srl-rlvr."
 
