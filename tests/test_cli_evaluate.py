@@ -174,6 +174,8 @@ def test_bad_input_ends_in_one_line(fail, tmp_path, sums):
     step_rows = write(tmp_path / "z.jsonl", [{"prompt": [{"role": "user", "content": "p"}], "expert_action": "a"}])
     written = fail("--steps", "--dataset", step_rows, "--split", "train", "--system_prompt", "S")
     assert "step rows have their prompts already" in written
+    for name in ("max_rows", "batch_size", "max_completion_length", "max_steps"):
+        assert f"argument --{name}: 0 is too small: write 1 or more" in fail(f"--{name}", 0)
     assert "--load_in_4bit is missing: leave out --use_bnb_nested_quant." in fail("--use_bnb_nested_quant")
     assert "--dataset is missing" in fail()
     assert "has no column ['answer']; it has ['problem', 'steps']" in fail("--dataset", data)

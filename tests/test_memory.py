@@ -175,6 +175,7 @@ def test_what_fits():
         ({"is_encoder_decoder": True}, {}, QLORA, "only dense decoders"),
         ({"quantization_config": {"load_in_4bit": True}}, {}, QLORA, "quantised already"),
         ({}, {"max_prompt_length": None}, QLORA, "Set max_prompt_length"),
+        ({}, {"max_prompt_length": -512}, QLORA, "must both be 1 or more"),
         ({}, {"use_transformers_continuous_batching": True}, QLORA, "Only generation by Transformers' `generate`"),
         ({}, {}, QLORA | {"use_peft": False}, "add --use_peft"),
         ({}, {"optim": "adafactor"}, QLORA, "optim='adafactor' are not known"),

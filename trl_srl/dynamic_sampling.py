@@ -10,6 +10,7 @@ Shapes: P prompts (groups) x G rollouts for each; N = P * G rollouts; F reward f
 
 from collections import defaultdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -115,6 +116,7 @@ class DynamicSamplingTrainer(RecordingTrainer):
     ) -> None:
         check_trl_methods(GRPOTrainer)
         config_class = self._config_class
+        model = str(model) if isinstance(model, Path) else model
         if args is None:
             name = model if isinstance(model, str) else get_config_model_id(model.config)
             args = config_class(f"{name.split('/')[-1]}-{config_class.__name__.removesuffix('Config')}")

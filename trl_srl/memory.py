@@ -241,6 +241,11 @@ def _check(config: PretrainedConfig, args: GRPOConfig, model_args: ModelConfig) 
         )
     if getattr(args, "max_prompt_length", None) is None:
         raise ValueError("How long are the prompts? Set max_prompt_length, in tokens; memory grows with it.")
+    if args.max_prompt_length < 1 or args.max_completion_length < 1:
+        raise ValueError(
+            f"max_prompt_length={args.max_prompt_length} and max_completion_length={args.max_completion_length} must "
+            "both be 1 or more."
+        )
     if args.use_vllm or args.use_transformers_continuous_batching:
         raise ValueError(
             "Only generation by Transformers' `generate` can be estimated. vLLM takes the share of the card that "

@@ -41,6 +41,8 @@ class PublishingTrainer(ResumableTrainer):
         first_stage (`str`, *optional*):
             Output folder of the run that this one continues, if the model's own configuration does not lead there
             (an adapter that is trained further).
+        started_from (`str`, *optional*):
+            Digest of what that run has left, in each checkpoint: another result of it must not be continued by them.
         first_prompt (`list[dict]` or `str`, *optional*):
             The prompt of the first training row. A stream is read once to find it.
         think_prefilled (`bool`):
@@ -53,6 +55,7 @@ class PublishingTrainer(ResumableTrainer):
         super().__init__(*args, **kwargs)
         self.dataset_name: str | None = None
         self.first_stage: str | None = None
+        self.started_from: str | None = None
         # Now, for FSDP will show each process its share only.
         self.num_parameters, self.num_trainable_parameters = count_parameters(self.model)
         self.clock = TrainingClock(describe_hardware(self.accelerator.device, self.accelerator.num_processes))
@@ -83,7 +86,8 @@ class PublishingTrainer(ResumableTrainer):
         return output
 
     def _checkpoint_state(self) -> dict[str, Any]:
-        return super()._checkpoint_state() | {"parts": self.clock.parts(self.state.global_step)}
+        own = {"parts": self.clock.parts(self.state.global_step), "started_from": self.started_from}
+        return super()._checkpoint_state() | own
 
     def _restore_checkpoint_state(self, state: dict[str, Any]) -> None:
         super()._restore_checkpoint_state(state)

@@ -140,6 +140,20 @@ def test_two_processes_begin_the_second_stage_together(run, adapter):
     assert out.splitlines()[-1] == "Model saved to srl-rlvr."
 
 
+def test_another_first_stage_is_not_taken_for_the_one_before(tmp_path, run, capsys):
+    """Its adapter is merged anew, and the second stage's checkpoints, which go on from the other one, are refused."""
+    settings = {"use_peft": True, "lora_r": 4, "lora_target_modules": "all-linear", "rlvr": {"adapter": "merge"}}
+    run(**settings)
+    merged = load_file(tmp_path / "srl-rlvr/_start/model.safetensors")
+    (tmp_path / "srl/_handover.logits").unlink()
+    for checkpoint in tmp_path.glob("srl/checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    with pytest.raises(SystemExit):
+        run("--resume_from_checkpoint", "true", learning_rate=2e-2, **settings)
+    assert "checkpoint-2 goes on from another result of the first stage than srl holds now" in capsys.readouterr().err
+    assert not same(merged, load_file(tmp_path / "srl-rlvr/_start/model.safetensors"))
+
+
 def test_a_lost_first_stage_is_noticed(tmp_path, run, qlora_base, capsys):
     """Somebody puts the base model's weights where the first stage's were; or the batch has grown too large."""
     run("--stage", "srl", rlvr={})

@@ -19,6 +19,12 @@ FOR_SOLUTIONS = (
 )
 
 
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too small: write 1 or more")
+    return number
+
+
 def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser = subparsers.add_parser(
         name,
@@ -54,10 +60,10 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument("--temperature", type=float, help="of the samples (default: 1), of --steps (default: 0)")
     parser.add_argument(
         "--max_completion_length",
-        type=int,
+        type=_positive,
         help="in tokens (default: 256 for a step, 2048 for a solution in one go)",
     )
-    parser.add_argument("--max_steps", type=int, help="most steps of --step_by_step (default: 20)")
+    parser.add_argument("--max_steps", type=_positive, help="most steps of --step_by_step (default: 20)")
     parser.add_argument(
         "--no_asking",
         action="store_true",
@@ -66,7 +72,9 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
     parser.add_argument("--system_prompt", help="replaces the system prompt: give the one of the training")
     parser.add_argument("--backend", choices=["transformers", "vllm"], default="transformers", help="what generates")
     parser.add_argument(
-        "--batch_size", type=int, help="completions generated at once (default: 16 with transformers, 256 with vllm)"
+        "--batch_size",
+        type=_positive,
+        help="completions generated at once (default: 16 with transformers, 256 with vllm)",
     )
     parser.add_argument(
         "--dtype",
@@ -85,7 +93,7 @@ def add_parser(subparsers: "argparse._SubParsersAction", name: str) -> None:
         help="with --load_in_4bit: double quantisation, as in training",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for sampling (default: 0)")
-    parser.add_argument("--max_rows", type=int, help="evaluate only the first rows, or problems")
+    parser.add_argument("--max_rows", type=_positive, help="evaluate only the first rows, or problems")
     parser.add_argument("--output_dir", "-o", help="folder for results.json and Parquet files with every completion")
     parser.add_argument("--report_to", nargs="+", default=[], help="trackers for the results: trackio, tensorboard, …")
     parser.add_argument("--project", default="trl-srl", help="project in the trackers (default: trl-srl)")
@@ -134,7 +142,7 @@ def _load_backend(args: argparse.Namespace) -> "Backend":
         adapter = read_adapter(args.model)
         config = find_base(args.model, adapter)[1] if adapter else AutoConfig.from_pretrained(args.model)
         # 4-bit layers compute in the precision of the other weights.
-        dtype = str(config.dtype).removeprefix("torch.") if args.dtype == "auto" else args.dtype
+        dtype = str(config.dtype or "float32").removeprefix("torch.") if args.dtype == "auto" else args.dtype
         quantization = get_quantization_config(
             ModelConfig(dtype=dtype, load_in_4bit=True, use_bnb_nested_quant=args.use_bnb_nested_quant)
         )

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
         # The second stage starts from a model of the first one's size, and knows no limit for prompts.
         first = stages.get("srl", settings)
         model = args.model or first.get("model_name_or_path")
-        length = args.max_prompt_length or first.get("max_prompt_length")
+        length = first.get("max_prompt_length") if args.max_prompt_length is None else args.max_prompt_length
         text = _estimate(stage, model, length, settings)
         sys.stdout.write(f"{TITLES[stage]}\n{text}\n\n" if len(stages) > 1 else f"{text}\n")
 

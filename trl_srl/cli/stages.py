@@ -1,5 +1,6 @@
 """The two stages of `trl-srl train`: making their trainers from options, and running one to its end."""
 
+import hashlib
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ from accelerate import PartialState
 from trl import get_peft_config, get_quantization_config
 
 from ..dynamic_sampling import DynamicSamplingTrainer
+from ..interruptions import read_marker
 from ..loading import load_rows
 from ..problem_rows import make_problem_rows
 from ..selection import NothingToLearnError
@@ -87,8 +89,9 @@ def make_rlvr_trainer(options: Mapping[str, Any], chained: bool = False) -> Dyna
         if which == "train" or args.eval_strategy != "no":
             datasets[which], summary = make_problem_rows(load(split=split), system_prompt=rlvr_args.system_prompt)
             said.append(f"RLVR {which} data: {summary}")
+    started_from = None if handover is None else hashlib.sha256(Path(first, MARKER).read_bytes()).hexdigest()
     if merge:
-        start = _merged_start(first, args, model_args, said)
+        start = _merged_start(first, started_from, args, model_args, said)
     trainer = DynamicSamplingTrainer(
         model=start,
         reward_funcs=accuracy_reward,
@@ -99,22 +102,26 @@ def make_rlvr_trainer(options: Mapping[str, Any], chained: bool = False) -> Dyna
         peft_config=None if has_adapter and not merge else _new_adapter(model_args),
     )
     trainer.check_batch_fits()
-    trainer.dataset_name, trainer.first_stage = script_args.dataset_name, first
+    trainer.dataset_name, trainer.first_stage, trainer.started_from = script_args.dataset_name, first, started_from
     report = None if handover is None else check_handover(trainer, handover, merge)
     said.append(str(report) if report else f"Not checked whether this starts as {first} ended: it left no logits.")
     trainer.accelerator.print("\n".join(said))
     return trainer
 
 
-def _merged_start(adapter: str, args: Any, model_args: Any, said: list[str]) -> str:
+def _merged_start(adapter: str, started_from: str | None, args: Any, model_args: Any, said: list[str]) -> str:
     """The first stage's adapter merged into its base model, by one process; a run that goes on finds it again."""
     start = Path(args.output_dir, "_start")
+    made_of = start / "_started_from"
     quantised = model_args.load_in_4bit or model_args.load_in_8bit
     dtype = None if quantised or model_args.dtype == "auto" else model_args.dtype
     state = PartialState()
-    if state.is_main_process and not (start.exists() and _resume(args)):
+    is_made = made_of.is_file() and made_of.read_text(encoding="utf-8") == (started_from or "")
+    state.wait_for_everyone()  # all have looked
+    if state.is_main_process and not (is_made and _resume(args)):
         shutil.rmtree(start, ignore_errors=True)
         said.append(str(merge_adapter(adapter, start, dtype=dtype)))
+        made_of.write_text(started_from or "", encoding="utf-8")
     state.wait_for_everyone()
     return str(start)
 
@@ -137,15 +144,23 @@ def choose_start(trainer: DynamicSamplingTrainer, lenient: bool = False) -> str 
             been interrupted.
 
     Raises:
-        `ValueError`: if there is no complete checkpoint where one is asked for.
+        `ValueError`: if there is no complete checkpoint where one is asked for, or it belongs to another result of
+            the first stage.
     """
     wanted = _resume(trainer.args)
     try:
-        return trainer.find_checkpoint(wanted)
+        found = trainer.find_checkpoint(wanted)
     except ValueError:
         if lenient and wanted is True:
             return None
         raise
+    is_ours = trainer.accelerator.is_main_process and found is not None  # only its disk must have the marker
+    if is_ours and read_marker(Path(str(found)))["started_from"] != trainer.started_from:
+        raise ValueError(
+            f"{found} goes on from another result of the first stage than {trainer.first_stage} holds now. Remove the "
+            "checkpoint-* folders there, leave --resume_from_checkpoint out, or name another output_dir."
+        )
+    return found
 
 
 def finish_stage(trainer: DynamicSamplingTrainer, options: Mapping[str, Any], resume: str | None) -> bool:
@@ -203,6 +218,7 @@ def is_finished(options: Mapping[str, Any]) -> bool:
         told = ", ".join(f"{name}: {had.get(name)!r} → {wanted.get(name)!r}" for name in changed)
         raise ValueError(
             f"{options['output_dir']} holds a finished first stage with other options ({told}). For the second stage "
-            f"alone write --stage rlvr; to run the first again remove {MARKER} there, or name another output_dir."
+            f"alone write --stage rlvr; to run the first again remove {MARKER} and the checkpoint-* folders there, or "
+            "name another output_dir."
         )
     return True

@@ -252,6 +252,8 @@ def run_demo(
     """
     if problems not in PROBLEMS:
         raise ValueError(f"problems={problems!r} is unknown. Write one of {', '.join(PROBLEMS)}.")
+    if max_steps < 1:
+        raise ValueError(f"max_steps={max_steps} is too small. Write 1 or more.")
     console, output_dir = console or Console(), Path(output_dir)
     (output_dir / "rows").mkdir(parents=True, exist_ok=True)
     tiny = TinyModelSettings() if model is None else None

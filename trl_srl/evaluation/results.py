@@ -72,9 +72,19 @@ def about_this_run() -> dict[str, Any]:
 
 
 def weights_digest(model: str) -> str:
-    """Changes when a local model is trained again under its old name; empty for a model on the Hub."""
+    """
+    Changes when a local model is trained again under its old name, of an adapter also when its base model is another
+    one; empty for a model on the Hub.
+    """
     files = sorted(path for path in Path(model).glob("*") if path.suffix in (".safetensors", ".bin")) if model else []
-    return digest([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]) if files else ""
+    if not files:
+        return ""
+    facts: list[Any] = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    adapter = Path(model, "adapter_config.json")
+    if adapter.is_file() and not Path(model, "config.json").is_file():
+        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+        facts.append([base, weights_digest(base)])
+    return digest(facts)
 
 
 def describe_evaluation(
