@@ -30,6 +30,13 @@ def test_an_adapter_is_told_from_a_complete_model(tmp_path, adapter, qlora_base)
         load_adapter(qlora_base)
 
 
+def test_broken_weights_are_a_clear_error(tmp_path, adapter):
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf"The weights of the adapter in {adapter} are broken \(.*header"):
+        load_adapter(adapter)
+
+
 def test_it_is_loaded_on_its_base_model(adapter):
     model = load_adapter(adapter, is_trainable=True, dtype="float16")
     assert isinstance(model, PeftModel)

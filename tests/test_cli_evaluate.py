@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from io import StringIO
 
 import datasets
@@ -13,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from trl_srl import format_trajectories
 from trl_srl.cli import main
 from trl_srl.evaluation import BENCHMARKS, read_problems
-from trl_srl.evaluation.results import print_results
+from trl_srl.evaluation.results import print_results, weights_digest
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,27 @@ def test_in_4_bit(evaluate, sums, tmp_path, qlora_base):
     data = write(tmp_path / "sums.jsonl", sums)
     _, results = evaluate("--dataset", data, "--model", qlora_base, "--load_in_4bit")
     assert results["settings"]["dtype"] == "float32, load_in_4bit=True, bnb_4bit_quant_type=nf4"
+
+
+def test_in_4_bit_where_the_configuration_names_no_precision(evaluate, sums, tmp_path, qlora_base):
+    model = shutil.copytree(qlora_base, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    del config["dtype"]
+    (model / "config.json").write_text(json.dumps(config))
+    _, results = evaluate("--dataset", write(tmp_path / "sums.jsonl", sums), "--model", model, "--load_in_4bit")
+    assert "load_in_4bit=True" in results["settings"]["dtype"]
+
+
+def test_an_adapter_on_another_base_model_is_another_model(tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir(), adapter.mkdir()
+    (base / "model.safetensors").write_bytes(b"1")
+    (adapter / "adapter_model.safetensors").write_bytes(b"1")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    before = weights_digest(str(adapter))
+    assert before == weights_digest(str(adapter)) != ""
+    (base / "model.safetensors").write_bytes(b"22")
+    assert weights_digest(str(adapter)) != before
 
 
 def test_problems_step_by_step(evaluate, sums, tmp_path):

@@ -1,6 +1,7 @@
 """QLoRA on a CPU: only the adapter moves, it goes on where it was, and an evaluation changes no gradient."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -116,7 +117,7 @@ def test_only_the_adapter_of_a_4_bit_model_moves_and_it_goes_on(qlora_base, nf4,
     assert len([entry for entry in trainer.state.log_history if "eval_reward" in entry]) == 3
     trainer.save_model()
 
-    more = SRLTrainer(trainer.args.output_dir, srl_args(**settings), *data, quantization_config=nf4)
+    more = SRLTrainer(Path(trainer.args.output_dir), srl_args(**settings), *data, quantization_config=nf4)
     assert more.processing_class.chat_template == AutoTokenizer.from_pretrained(qlora_base).chat_template
     for (name, one), (same, two) in zip(trainer.model.named_parameters(), more.model.named_parameters(), strict=True):
         assert name == same and torch.equal(one, two) and one.requires_grad == two.requires_grad, name

@@ -7,6 +7,7 @@ first stage is lost. What is loaded here goes through TRL's `create_model_from_p
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.utils import CONFIG_NAME, is_peft_available
 from transformers.utils.peft_utils import find_adapter_config_file
@@ -87,7 +88,12 @@ def load_adapter(
     if not base_model and config.revision:
         kwargs["revision"] = config.revision
     model = create_model_from_path(base, **kwargs)
-    return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable, revision=revision)
+    try:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable, revision=revision)
+    except SafetensorError as error:
+        raise ValueError(
+            f"The weights of the adapter in {adapter} are broken ({error}). Copy or train it again."
+        ) from error
 
 
 def continue_adapter(adapter: str, args: GRPOConfig, kwargs: dict[str, Any]) -> "tuple[PeftModel, dict[str, Any]]":
