@@ -105,6 +105,16 @@ def test_a_resumed_run_is_the_uninterrupted_one(make_trainer, checkpoint, settin
     assert_same_run(whole, resumed, after=checkpoint)
 
 
+def test_a_run_that_was_killed_after_its_last_checkpoint_makes_no_step_more(make_trainer, caplog):
+    whole = make_trainer("whole")
+    whole.train()
+    last = f"{whole.args.output_dir}/checkpoint-{whole.state.max_steps}"
+    resumed = make_trainer("resumed")
+    resumed.train(resume_from_checkpoint=last)
+    assert resumed.state.global_step == whole.state.global_step and "nothing is left to train" in caplog.text
+    assert all(torch.equal(p, resumed.model.get_parameter(name)) for name, p in whole.model.named_parameters())
+
+
 def test_a_resumed_stream_is_the_uninterrupted_one(make_trainer):
     def stream():
         return IterableDataset.from_generator(lambda: iter(ROWS))

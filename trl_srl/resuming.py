@@ -11,9 +11,10 @@ import torch
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import Sampler
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_jit_checkpoint import JITCheckpointCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 from trl.trainer.utils import RepeatSampler
 
 from .adapter_training import AdapterTrainer
@@ -51,6 +52,8 @@ class ResumableTrainer(AdapterTrainer):
         the newest one. SIGTERM saves a checkpoint at the end of the step and ends the training ([`interrupted`]).
         """
         checkpoint = self.find_checkpoint(resume_from_checkpoint)
+        if checkpoint and self._is_at_the_end(checkpoint):
+            return TrainOutput(self.state.global_step, 0.0, {})
         with self._on_sigterm.listening():
             output = super().train(checkpoint, *args, **kwargs)
         if self.interrupted:
@@ -82,6 +85,22 @@ class ResumableTrainer(AdapterTrainer):
         if message:
             logger.warning(message)
         return str(found)
+
+    def _is_at_the_end(self, checkpoint: str) -> bool:
+        """
+        Whether nothing is left to train after a checkpoint; its weights and state are loaded then. transformers would
+        make one step more.
+        """
+        state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
+        if not 0 < self.args.max_steps <= state.global_step or self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return False
+        self._load_from_checkpoint(checkpoint)
+        self.state = state
+        self._restore(checkpoint)
+        logger.warning(
+            f"{checkpoint} is after step {state.global_step} of {self.args.max_steps}: nothing is left to train."
+        )
+        return True
 
     def _checkpoint_state(self) -> dict[str, Any]:
         """What a subclass has to remember, as JSON."""
@@ -126,13 +145,17 @@ class ResumableTrainer(AdapterTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        # Only the main process's disk must have the marker.
-        here = read_marker(Path(checkpoint)) if self.accelerator.is_main_process else None
-        (state,), rollouts = broadcast_object_list([here]), Path(checkpoint, self._rollouts_file())
-        self._restore_checkpoint_state(state)
-        self._step = state["step"]
+        self._restore(checkpoint)
+        rollouts = Path(checkpoint, self._rollouts_file())
         if rollouts.exists():
             self._buffered_inputs = torch.load(rollouts, map_location=self.accelerator.device, weights_only=True)
         if isinstance(self._train_sampler, RepeatSampler) and self._train_sampler.shuffle:
             for _ in range(int(self.state.epoch)):
                 next(iter(self._train_sampler))  # TRL's sampler shuffles each epoch anew, with a generator of its own
+
+    def _restore(self, checkpoint: str) -> None:
+        # Only the main process's disk must have the marker.
+        here = read_marker(Path(checkpoint)) if self.accelerator.is_main_process else None
+        (state,) = broadcast_object_list([here])
+        self._restore_checkpoint_state(state)
+        self._step = state["step"]

@@ -21,6 +21,7 @@ TRL_SEAMS = {
     "_log_completion_extra": ["self", "column", "values"],
     "_push_from_checkpoint": ["self", "checkpoint_folder"],
     "_save_checkpoint": ["self", "model", "trial"],
+    "_load_from_checkpoint": ["self", "resume_from_checkpoint", "model"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
 TRL_ATTRIBUTES = (
