@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -87,6 +90,20 @@ def test_the_command_merges_onto_a_sharded_base_in_its_own_precision(tmp_path, m
     out = capsys.readouterr().out
     assert f"in float16: {tmp_path}/deep/merged" in out and "(tolerance 1e-02)" in out
     assert json.loads((tmp_path / "deep" / "merged" / "config.json").read_text())["dtype"] == "float16"
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path, make_adapter):
+    adapter, _ = make_adapter(**EVERYWHERE)
+    there = left_behind(tmp_path)
+    command = [sys.executable, "-c", "from trl_srl.cli import main; main()", "merge", str(adapter), "-o"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "merged")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and left_behind(tmp_path) == there:
+        time.sleep(0.001)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert left_behind(tmp_path) == there
 
 
 def test_a_base_that_has_moved(tmp_path, make_adapter, qlora_base, capsys):

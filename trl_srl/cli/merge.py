@@ -1,6 +1,7 @@
 """`trl-srl merge`: an adapter and its base model → one verified model."""
 
 import argparse
+import signal
 import sys
 
 
@@ -27,6 +28,10 @@ def run(args: argparse.Namespace) -> None:
     from ..model_card import copy_card
     from ..weights.merging import merge_adapter
 
-    report = merge_adapter(args.adapter, args.output_dir, base_model=args.base_model, dtype=args.dtype)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then too, as by Ctrl-C, nothing is left behind
+    try:
+        report = merge_adapter(args.adapter, args.output_dir, base_model=args.base_model, dtype=args.dtype)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.stdout.write(f"{report}\n")
     copy_card(args.adapter, args.output_dir)
