@@ -9,7 +9,7 @@ from trl_srl.weights.handover import (
     MARKER,
     Handover,
     check_handover,
-    describe_machine,
+    describe_arithmetic,
     read_handover,
     trainer_logits,
     write_handover,
@@ -54,7 +54,7 @@ def logits(*values):
 def test_how_near_is_near(make_trainer, share):
     """A start that lacks 5 % of what was learned passes; 40 % only after a merge, 60 % never."""
     trainer = make_trainer(lora=False)
-    here, start = describe_machine(trainer), trainer_logits(trainer)
+    here, start = describe_arithmetic(trainer), trainer_logits(trainer)
     change = torch.randn_like(start) * 0.1
     handover = Handover(before=start - (1 - share) * change, after=start + share * change, options={}, machine=here)
     assert check_handover(trainer, Handover(start, start, {}, here)).change == 0  # nothing learned, nothing lost
@@ -77,7 +77,7 @@ def test_another_machine_may_round_otherwise(make_trainer):
     change *= 1e-4 * start.norm() / change.norm()
     handover = Handover(before=start - 0.6 * change, after=start + 0.4 * change, options={}, machine="another")
     assert check_handover(trainer, handover).from_after == pytest.approx(4e-5, rel=0.1)
-    for changes in ({"machine": describe_machine(trainer)}, {"before": start}, {"after": start + 2 * change}):
+    for changes in ({"machine": describe_arithmetic(trainer)}, {"before": start}, {"after": start + 2 * change}):
         with pytest.raises(ValueError, match="does not start from"):
             check_handover(trainer, handover._replace(**changes))
 
@@ -86,5 +86,5 @@ def test_nothing_to_compare(make_trainer, tmp_path):
     trainer = make_trainer(lora=False)
     assert check_handover(trainer, Handover(None, None, {}, "")) is None
     write_handover(trainer, tmp_path, None, {})
-    assert read_handover(tmp_path) == Handover(None, None, {}, describe_machine(trainer))
+    assert read_handover(tmp_path) == Handover(None, None, {}, describe_arithmetic(trainer))
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [MARKER]

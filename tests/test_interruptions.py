@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from datasets import Dataset, IterableDataset
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from trl_srl import DynamicSamplingConfig, DynamicSamplingTrainer
@@ -34,7 +36,7 @@ TIMES = {
 
 @pytest.fixture
 def make_trainer(make_model, tokenizer, srl_args, tmp_path):
-    def make(folder="run", data=None, callbacks=None, **kwargs):
+    def make(folder="run", data=None, callbacks=None, eval_dataset=None, **kwargs):
         settings = dict(
             output_dir=str(tmp_path / folder),
             max_completion_length=6,
@@ -49,6 +51,7 @@ def make_trainer(make_model, tokenizer, srl_args, tmp_path):
             reward_of_ids,
             srl_args(cls=DynamicSamplingConfig, **settings | kwargs),
             train_dataset=Dataset.from_list(ROWS) if data is None else data,
+            eval_dataset=eval_dataset,
             processing_class=tokenizer,
             callbacks=callbacks,
         )
@@ -113,6 +116,22 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_makes_no_step_more(make
     resumed.train(resume_from_checkpoint=last)
     assert resumed.state.global_step == whole.state.global_step and "nothing is left to train" in caplog.text
     assert all(torch.equal(p, resumed.model.get_parameter(name)) for name, p in whole.model.named_parameters())
+
+
+def test_such_a_run_ends_with_its_best_weights_where_they_are_asked_for(make_trainer):
+    evaluated = dict(eval_strategy="steps", eval_steps=2, load_best_model_at_end=True, metric_for_best_model="reward")
+    evaluated |= dict(eval_dataset=Dataset.from_list(ROWS[:4]))
+    whole = make_trainer("whole", **evaluated)
+    whole.train()
+    last = Path(whole.args.output_dir, "checkpoint-6")
+    state = json.loads((last / "trainer_state.json").read_text())
+    best = state["best_model_checkpoint"] = f"{whole.args.output_dir}/checkpoint-2"
+    (last / "trainer_state.json").write_text(json.dumps(state))
+    resumed = make_trainer("resumed", **evaluated)
+    resumed.train(resume_from_checkpoint=str(last))
+    wanted = load_file(f"{best}/model.safetensors")
+    assert all(torch.equal(p, resumed.model.get_parameter(name)) for name, p in wanted.items())
+    assert not torch.equal(next(iter(load_file(last / "model.safetensors").values())), next(iter(wanted.values())))
 
 
 def test_a_resumed_stream_is_the_uninterrupted_one(make_trainer):

@@ -88,13 +88,14 @@ class ResumableTrainer(AdapterTrainer):
 
     def _is_at_the_end(self, checkpoint: str) -> bool:
         """
-        Whether nothing is left to train after a checkpoint; its weights and state are loaded then. transformers would
-        make one step more.
+        Whether nothing is left to train after a checkpoint; its state and weights, or the best one's, are loaded then.
+        transformers would make one step more.
         """
         state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
         if not 0 < self.args.max_steps <= state.global_step or self.is_deepspeed_enabled or self.is_fsdp_enabled:
             return False
-        self._load_from_checkpoint(checkpoint)
+        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        self._load_from_checkpoint(best or checkpoint)
         self.state = state
         self._restore(checkpoint)
         logger.warning(

@@ -47,7 +47,7 @@ class Handover(NamedTuple):
     machine: str
 
 
-def describe_machine(trainer: Trainer) -> str:
+def describe_arithmetic(trainer: Trainer) -> str:
     """What decides how logits are rounded: the device, and the versions of the packages that compute on it."""
     device = trainer.args.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
@@ -88,7 +88,7 @@ def write_handover(trainer: Trainer, folder: str | Path, before: torch.Tensor | 
         return
     tensors = {} if before is None or after is None else {"before": before, "after": after}
     unfinished = Path(folder, f"{MARKER}.tmp")
-    metadata = {"options": json.dumps(options, default=str, sort_keys=True), "machine": describe_machine(trainer)}
+    metadata = {"options": json.dumps(options, default=str, sort_keys=True), "machine": describe_arithmetic(trainer)}
     save_file(tensors, unfinished, metadata=metadata)
     os.replace(unfinished, Path(folder, MARKER))
 
@@ -158,7 +158,7 @@ def check_handover(trainer: Trainer, handover: Handover, merged: bool = False) -
             "stage (load_in_4bit: false)."
         )
     allowed = max(SAME_WEIGHTS * report.change, 1e-6)
-    if handover.machine != describe_machine(trainer) and report.from_after < report.from_before:
+    if handover.machine != describe_arithmetic(trainer) and report.from_after < report.from_before:
         model: Any = trainer.model
         precision = "bfloat16" if trainer.args.bf16 else "float16" if trainer.args.fp16 else str(model.dtype)
         allowed = max(allowed, TOLERANCES[precision.removeprefix("torch.")])
